@@ -1,0 +1,112 @@
+/* err.c - building the one message that a command prints when it fails. */
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int err_set(struct err *err, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return rc;
+	va_start(ap, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+static int set_with_code(struct err *err, int rc, const char *fmt, va_list ap)
+{
+	size_t n;
+
+	if (!err)
+		return rc;
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	n = strlen(err->text);
+	snprintf(err->text + n, sizeof(err->text) - n, ": %s", strerror(-rc));
+	return rc;
+}
+
+int err_errno(struct err *err, const char *fmt, ...)
+{
+	int rc = -errno;
+	va_list ap;
+
+	va_start(ap, fmt);
+	rc = set_with_code(err, rc, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+int err_code(struct err *err, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	rc = set_with_code(err, rc, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+int err_add(struct err *err, int rc, const char *fmt, ...)
+{
+	char said[sizeof(err->text)];
+	va_list ap;
+	size_t n;
+
+	if (!err)
+		return rc;
+	memcpy(said, err->text, sizeof(said));
+	va_start(ap, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	n = strlen(err->text);
+	snprintf(err->text + n, sizeof(err->text) - n, ": %s", said);
+	return rc;
+}
+
+void refuse(struct refusals *r, const char *fmt, ...)
+{
+	va_list ap;
+	char *line = NULL;
+
+	va_start(ap, fmt);
+	if (vasprintf(&line, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	for (size_t i = 0; i < r->n; i++) {
+		if (!strcmp(r->line[i], line)) {
+			free(line);
+			return;
+		}
+	}
+	ARRAY_PUSH(r->line, r->n, r->cap, line);
+}
+
+int refusals_result(const struct refusals *r, struct err *err)
+{
+	size_t at = 0;
+
+	if (!r->n)
+		return 0;
+	if (!err)
+		return ERR_REFUSED;
+	for (size_t i = 0; i < r->n && at < sizeof(err->text); i++)
+		at += snprintf(err->text + at, sizeof(err->text) - at, "%s%s", i ? "; " : "",
+			       r->line[i]);
+	if (at >= sizeof(err->text))
+		snprintf(err->text + sizeof(err->text) - 40, 40, " ... (%zu refusals in all)", r->n);
+	return ERR_REFUSED;
+}
+
+void refusals_release(struct refusals *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		free(r->line[i]);
+	free(r->line);
+	*r = (struct refusals) {};
+}

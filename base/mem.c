@@ -1,0 +1,56 @@
+/* mem.c - allocation that succeeds or ends the program. */
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static void *must(void *p)
+{
+	static const char say[] = "out of memory\n";
+
+	if (!p) {
+		(void)!write(STDERR_FILENO, say, sizeof(say) - 1);
+		abort();
+	}
+	return p;
+}
+
+void *xmalloc(size_t n)
+{
+	return must(malloc(n ? n : 1));
+}
+
+void *xcalloc(size_t n, size_t size)
+{
+	return must(calloc(n ? n : 1, size ? size : 1));
+}
+
+void *xreallocarray(void *p, size_t n, size_t size)
+{
+	return must(reallocarray(p, n ? n : 1, size ? size : 1));
+}
+
+char *xstrdup(const char *s)
+{
+	return must(strdup(s));
+}
+
+void *xmemdup(const void *p, size_t n)
+{
+	void *copy = xmalloc(n);
+
+	memcpy(copy, p, n);
+	return copy;
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	va_list ap;
+	char *s = NULL;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	return must(n < 0 ? NULL : s);
+}

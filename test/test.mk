@@ -1,0 +1,21 @@
+# The tests. A unit test is test/unit/ROOM/NAME.c: one cmocka program, linked
+# with its room and the rooms below it only.
+
+TEST_LIBS = $(shell pkg-config --libs cmocka)
+
+# $(call below,ROOM): the libraries of ROOM (a last path component) and of all rooms after it
+below = $(shell found=; for r in $(notdir $(ROOMS)); do \
+	[ $$r = $(1) ] && found=1; [ -n "$$found" ] && echo $(BUILD)/lib$$r.a; done)
+
+define UNIT
+UNIT_$(1) := $$(patsubst test/unit/$(1)/%.c,$$(BUILD)/test/unit/$(1)/%,$$(wildcard test/unit/$(1)/*.c))
+UNITS += $$(UNIT_$(1))
+$$(UNIT_$(1)): $$(BUILD)/test/unit/$(1)/%: test/unit/$(1)/%.c $$(call below,$(1))
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) -pie -o $$@ $$< -Wl,--start-group $$(call below,$(1)) -Wl,--end-group $$(LIBS) $$(TEST_LIBS)
+endef
+$(foreach r,$(notdir $(ROOMS)),$(eval $(call UNIT,$(r))))
+
+units: $(UNITS)
+
+.PHONY: units
