@@ -19,7 +19,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -DSD_VERSION='"$(VERSION)"' $(WARN) $(CFL
 LIBS	:= $(shell pkg-config --libs $(PKGS)) -pthread
 
 # Highest room first: the order in which the linker wants them.
-ROOMS	:= criu-lite/restore criu-lite/dump criu-lite/file criu-lite/task criu-lite/track \
+ROOMS	:= criu-lite/restore criu-lite/dump criu-lite/task criu-lite/file criu-lite/track \
 	   criu-lite/remote criu-lite/arch/x86-64 criu-lite/proc images proto base
 lib	= $(BUILD)/lib$(notdir $(1)).a
 

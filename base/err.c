@@ -99,7 +99,8 @@ int refusals_result(const struct refusals *r, struct err *err)
 		at += snprintf(err->text + at, sizeof(err->text) - at, "%s%s", i ? "; " : "",
 			       r->line[i]);
 	if (at >= sizeof(err->text))
-		snprintf(err->text + sizeof(err->text) - 40, 40, " ... (%zu refusals in all)", r->n);
+		snprintf(err->text + sizeof(err->text) - 40, 40, " ... (%zu refusals in all)",
+			 r->n);
 	return ERR_REFUSED;
 }
 

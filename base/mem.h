@@ -34,10 +34,10 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define scoped __attribute__((cleanup(mem_free_p)))
-#define scoped_fd   __attribute__((cleanup(mem_close_p))) int
-#define scoped_file __attribute__((cleanup(mem_fclose_p))) FILE *
-#define scoped_dir  __attribute__((cleanup(mem_closedir_p))) DIR *
+#define scoped	      __attribute__((cleanup(mem_free_p)))
+#define scoped_fd     __attribute__((cleanup(mem_close_p))) int
+#define scoped_file   __attribute__((cleanup(mem_fclose_p))) FILE *
+#define scoped_dir    __attribute__((cleanup(mem_closedir_p))) DIR *
 
 static inline void mem_free_p(void *p)
 {

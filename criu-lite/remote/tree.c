@@ -1,0 +1,70 @@
+/* tree.c - the tree's own bookkeeping: adding, finding, freeing. */
+#include "criu-lite/remote/tree.h"
+#include "base/mem.h"
+
+struct task *tree_add_task(struct tree *tree, pid_t pid)
+{
+	struct task *task = xcalloc(1, sizeof(*task));
+
+	task->pid = pid;
+	task->pidfd = -1;
+	task->state = TASK_ALIVE;
+	ARRAY_PUSH(tree->task, tree->n_tasks, tree->cap_tasks, task);
+	return task;
+}
+
+struct thread *task_add_thread(struct task *task, pid_t tid)
+{
+	struct thread *t = xcalloc(1, sizeof(*t));
+
+	t->tid = tid;
+	t->task = task;
+	ARRAY_PUSH(task->thread, task->n_threads, task->cap_threads, t);
+	return t;
+}
+
+struct task *tree_find(const struct tree *tree, pid_t pid)
+{
+	struct task *t;
+
+	for_each_task (t, tree)
+		if (t->pid == pid)
+			return t;
+	return NULL;
+}
+
+static void thread_free(struct thread *t)
+{
+	if (t->core)
+		core_entry__free_unpacked(t->core, NULL);
+	if (t->extra)
+		task_extra__free_unpacked(t->extra, NULL);
+	free(t);
+}
+
+static void task_free(struct task *task)
+{
+	for (size_t i = 0; i < task->n_threads; i++)
+		thread_free(task->thread[i]);
+	free(task->thread);
+	if (task->mm)
+		mm_entry__free_unpacked(task->mm, NULL);
+	if (task->fs)
+		fs_entry__free_unpacked(task->fs, NULL);
+	if (task->ids)
+		task_kobj_ids_entry__free_unpacked(task->ids, NULL);
+	for (size_t i = 0; i < task->n_fdinfo; i++)
+		fdinfo_entry__free_unpacked(task->fdinfo[i], NULL);
+	free(task->fdinfo);
+	if (task->pidfd >= 0)
+		close(task->pidfd);
+	free(task);
+}
+
+void tree_release(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->n_tasks; i++)
+		task_free(tree->task[i]);
+	free(tree->task);
+	*tree = (struct tree) {};
+}
