@@ -1,0 +1,75 @@
+/*
+ * kind - what a task is made of besides memory and descriptors.
+ *
+ * One kind a file, save and rebuild side by side, one row in task_kinds[].
+ *
+ * Saving, on a frozen tree: look (from outside; refuses by name before anything
+ * is written), ask (rows for the thread itself), save (answers and /proc into
+ * the messages). Rebuilding, in a newborn: rebuild (rows), then outside (what
+ * needs no code in the task: /proc files, prlimit, sched_setattr), stage by
+ * stage over the whole tree.
+ */
+#ifndef TASK_KIND_H
+#define TASK_KIND_H
+
+#include "base/err.h"
+#include "criu-lite/file/file.h"
+#include "criu-lite/remote/batch.h"
+#include "criu-lite/remote/plan.h"
+#include "criu-lite/remote/tree.h"
+#include "proto/seccomp.pb-c.h"
+
+struct saver {
+	struct tree *tree;
+	struct refusals *refusals;
+	struct file_save *files;
+	bool unprotected;
+	struct seccomp_save *seccomp; /* task/seccomp.c: the pool of filters */
+	struct memory_save *memory;   /* task/memory.c */
+	struct track *track;
+	int dirfd; /* the checkpoint being built; -1 before pages are written */
+	uint64_t pages_used, pages_written, pages_parent, pages_zero;
+};
+
+struct builder {
+	struct tree *tree;
+	struct file_build *files;
+	int dirfd;	 /* the checkpoint restored */
+	int chain_dirfd; /* its parents lie beside it */
+	uint32_t seq;
+	SeccompEntry *seccomp;
+	struct memory_build *memory; /* task/memory.c */
+};
+
+enum rebuild_stage {
+	STAGE_EARLY,   /* before descriptors: limits that make room, umask, ... */
+	STAGE_STATE,   /* descriptors and memory are there; still all-powerful */
+	STAGE_TIMERS,  /* as late as may be, so that no time is lost */
+	STAGE_SECCOMP, /* filters: suspended while we hold the task */
+	STAGE_CREDS,   /* from here the thread is no longer root */
+	STAGE_LAST,    /* what a change of credentials would undo: dumpable, pdeathsig */
+	STAGES,
+};
+
+struct task_kind {
+	const char *name;
+	bool every_thread; /* else once a task, in its leader */
+	enum rebuild_stage stage;
+
+	int (*look)(struct saver *s, struct thread *t, struct err *err);
+	/* Returns a cookie for save, as a rule the address of the answers. At most 16 rows and
+	 * 512 bytes for every_thread kinds, 64 rows and 4096 bytes for others. */
+	uint64_t (*ask)(struct thread *t, struct plan *p);
+	/* @p holds the results of ask. Leader kinds may run more plans by remote_run. */
+	int (*save)(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+		    struct err *err);
+
+	int (*rebuild)(struct builder *b, struct thread *t, struct batch *batch, struct err *err);
+	int (*outside)(struct builder *b, struct thread *t, struct err *err);
+};
+extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in this order */
+
+/* Messages with every required field set and all sub-messages present, zeroed. */
+CoreEntry *core_new(bool leader);
+
+#endif

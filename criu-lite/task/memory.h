@@ -1,0 +1,40 @@
+/*
+ * memory - a task's address space: VMAs, what is in them, and the mm's own marks.
+ *
+ * Saving: memory_look (frozen, before entering), memory_save (pages; entered).
+ * Rebuilding: memory_load, memory_map, memory_fill, memory_settle in this order,
+ * each over all tasks before the next; then the kind "mm" sets the marks.
+ */
+#ifndef TASK_MEMORY_H
+#define TASK_MEMORY_H
+
+#include "criu-lite/task/kind.h"
+
+/* Before the freeze: the slow reads (smaps) of one task; optional, compared again later. */
+int memory_early(struct saver *s, struct task *task, struct err *err);
+/* VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved. */
+int memory_look(struct saver *s, struct task *task, struct err *err);
+/* Pages of the tree: pagemap-PID, pagemap-shmem-ID, pages-N in s->dirfd; counts in s. */
+int memory_save(struct saver *s, struct err *err);
+/* After the thaw: smaps again; -EAGAIN when flags changed under us and the dump must be redone. */
+int memory_late(struct saver *s, struct err *err);
+void memory_save_release(struct saver *s);
+
+/* Read mm-PID and pagemaps of the chain, bounded and checked; refuses what this machine cannot map. */
+int memory_load(struct builder *b, struct err *err);
+/* An address range of @len bytes that no task's VMA (and no vdso place, old or new) touches. */
+int memory_hole(struct builder *b, uint64_t len, uint64_t avoid_start, uint64_t avoid_end,
+		uint64_t *start, struct err *err);
+/* The leader's [stack] VMA and whether [start, end) in it holds no saved page. */
+bool memory_stack(const struct task *task, uint64_t *start, uint64_t *end);
+bool memory_unused(const struct builder *b, const struct task *task, uint64_t start, uint64_t end);
+/* Rows: every VMA, writable where pages come; files by pidfd_getfd from the tool (pidfd at
+ * descriptor @tool_pidfd of the task). Not vdso and vvar: those are the engine's. */
+int memory_map(struct builder *b, struct batch *batch, int tool_pidfd, struct err *err);
+/* Copy the pages of all tasks, several threads, process_vm_writev(2); checks block checksums. */
+int memory_fill(struct builder *b, struct err *err);
+/* Rows: final protection, madvise, locks, guard pages. */
+int memory_settle(struct builder *b, struct batch *batch, struct err *err);
+void memory_build_release(struct builder *b);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * track - what tells written pages from unwritten ones.
+ *
+ * One contract, one file a tracker, one table (track_table): soft-dirty,
+ * wp-async, hash, none. Used once per dump, on a frozen tree whose leaders have
+ * been entered (so that a tracker may run plans in them):
+ *
+ *	track_open -> per task: track_scan (which also arms for the next time) ->
+ *	track_close (hands what must live on to the keeper)
+ *
+ * All addresses and lengths are bytes, page aligned; ranges are [start, end).
+ */
+#ifndef TRACK_TRACK_H
+#define TRACK_TRACK_H
+
+#include "base/err.h"
+#include "criu-lite/remote/tree.h"
+
+struct track;
+
+/* A mapping whose pages may be saved. Ascending, not overlapping. */
+struct track_vma {
+	uint64_t start, end;
+	bool shared; /* shmem/memfd: the same pages may be written through other tasks */
+	bool file;   /* private file mapping: only its anonymous (written) pages count */
+};
+
+/* Populated pages that count; what is in no run is absent: a hole or an untouched file page. */
+struct track_run {
+	uint64_t start, end;
+	bool written; /* since the last arm; false: in parent */
+};
+
+struct track_runs {
+	struct track_run *run;
+	size_t n, cap;
+};
+
+struct track_request {
+	const char *name;     /* "auto" or a tracker's name */
+	bool full;	      /* everything is to be written; arm only */
+	const char *chain_id; /* hex text */
+	uint32_t seq;	      /* the checkpoint being made */
+	uint32_t parent_seq;  /* 0: none */
+	int chain_dirfd;      /* where the durable `armed` record lies */
+};
+
+/*
+ * Choose and probe a tracker before the freeze. *@full_reason says why every
+ * page will be written although a parent exists (static or owned by @out; NULL
+ * when this is an increment): no tracker, other parent, pid reused, keeper gone.
+ * A tracker forced by name that does not work here: an error that says why.
+ */
+int track_open(struct track **out, const struct track_request *rq, struct err *err);
+const char *track_name(const struct track *t);
+const char *track_full_reason(const struct track *t);
+
+/*
+ * On the frozen tree: decide whether this can be an increment (armed record, start
+ * times, boot id, witness pages). After this, track_full_reason is final.
+ */
+int track_begin(struct track *t, struct tree *tree, struct err *err);
+
+/*
+ * Which pages of @task's mappings are populated and which were written since
+ * the last arm; and arm again. Mappings unknown to the tracker are all written.
+ * A tracker that compares contents (hash) reports everything written and says
+ * so by track_compares: the page writer then asks track_same per page.
+ */
+int track_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
+	       struct track_runs *runs, struct err *err);
+bool track_compares(const struct track *t);
+/* Hash tracker: remember @page (4096 bytes) of @task (or shmem object) at @vaddr for the next
+ * dump; true when it equals the parent's. */
+bool track_same(struct track *t, uint64_t object, uint64_t vaddr, const void *page);
+
+/* Before the thaw: rewrite the witness byte, note where it is. */
+int track_end(struct track *t, struct tree *tree, struct err *err);
+/*
+ * After the checkpoint is published (@published) or given up: hand descriptors to
+ * the keeper, write hashes and the armed record, or drop them. Frees @t.
+ */
+int track_close(struct track *t, struct tree *tree, bool published, struct err *err);
+
+void track_runs_release(struct track_runs *r);
+
+#endif
