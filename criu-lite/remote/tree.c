@@ -38,7 +38,7 @@ static void thread_free(struct thread *t)
 	if (t->core)
 		core_entry__free_unpacked(t->core, NULL);
 	if (t->extra)
-		task_extra__free_unpacked(t->extra, NULL);
+		sd_task_extra__free_unpacked(t->extra, NULL);
 	free(t);
 }
 

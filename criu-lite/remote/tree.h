@@ -27,7 +27,7 @@ struct thread {
 	pid_t tid;
 	struct task *task;
 	CoreEntry *core;  /* owned; in a leader with .tc, .ids stays NULL */
-	TaskExtra *extra; /* owned; our own additions, see criu-lite.proto */
+	SdTaskExtra *extra; /* owned; our own additions, see criu-lite.proto */
 	struct tracee *tracee;
 };
 
