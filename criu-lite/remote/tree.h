@@ -10,7 +10,9 @@
 
 #include "proto/core.pb-c.h"
 #include "proto/criu-lite.pb-c.h"
-#include "proto/fdinfo.pb-c.h"
+#include "proto/files.pb-c.h"
+#include "proto/fs.pb-c.h"
+#include "proto/ids.pb-c.h"
 #include "proto/mm.pb-c.h"
 
 #include <stdbool.h>
@@ -26,7 +28,7 @@ enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3 }; /* as in im
 struct thread {
 	pid_t tid;
 	struct task *task;
-	CoreEntry *core;  /* owned; in a leader with .tc, .ids stays NULL */
+	CoreEntry *core;    /* owned; in a leader with .tc, .ids stays NULL */
 	SdTaskExtra *extra; /* owned; our own additions, see criu-lite.proto */
 	struct tracee *tracee;
 };
