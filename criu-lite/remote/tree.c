@@ -19,6 +19,7 @@ struct thread *task_add_thread(struct task *task, pid_t tid)
 
 	t->tid = tid;
 	t->task = task;
+	t->index = task->n_threads;
 	ARRAY_PUSH(task->thread, task->n_threads, task->cap_threads, t);
 	return t;
 }

@@ -27,6 +27,7 @@ enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3 }; /* as in im
 
 struct thread {
 	pid_t tid;
+	size_t index; /* in task->thread */
 	struct task *task;
 	CoreEntry *core;    /* owned; in a leader with .tc, .ids stays NULL */
 	SdTaskExtra *extra; /* owned; our own additions, see criu-lite.proto */

@@ -1,0 +1,38 @@
+/*
+ * dump - the story of one checkpoint, told in order.
+ *
+ *	probe -> read early -> freeze -> look (refuse) -> enter, ask -> pages
+ *	-> leave, thaw -> checksum, sync, publish
+ *
+ * Whatever fails, the tree goes on and the newest published checkpoint stays
+ * what it was.
+ */
+#ifndef DUMP_DUMP_H
+#define DUMP_DUMP_H
+
+#include "base/err.h"
+#include "criu-lite/remote/remote.h"
+#include "proto/criu-lite.pb-c.h"
+
+struct dump_options {
+	pid_t pid;
+	const char *dir;     /* of the chain */
+	const char *tracker; /* "auto" or a tracker's name */
+	bool full;
+	bool unprotected;
+	unsigned timeout_ms; /* of the freeze */
+	enum thaw after;     /* what becomes of the tree */
+	/* Called now and then outside the freeze window; may be NULL. */
+	void (*progress)(const char *phase, uint64_t done, uint64_t of);
+	void (*say)(const char *line); /* -v; may be NULL */
+};
+
+/*
+ * Make the next checkpoint of @opt->pid's tree in @opt->dir. On success *@made
+ * describes what was published (sd_checkpoint__free_unpacked). ERR_REFUSED: something
+ * in the tree cannot be saved; all of it is named in @err and nothing was
+ * written. Must be called from a thread that holds no tracees.
+ */
+int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err);
+
+#endif
