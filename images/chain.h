@@ -1,0 +1,135 @@
+/*
+ * chain - a directory of checkpoints, each complete or not there at all.
+ *
+ *	DIR/1 DIR/2 ...		published checkpoints; they never change again
+ *	DIR/N/parent		-> ../P in an increment
+ *	DIR/N/criu-lite.img	what checkpoint N is, and checksums of all its files
+ *	DIR/latest		-> N, for people and shells; nothing here reads it
+ *	DIR/armed		which checkpoint the trackers are armed for
+ *	DIR/lock		held (flock) by whoever writes
+ *	DIR/.N.tmp		being built; left by a crash it is removed by the next writer
+ *
+ * A writer: chain_open(CHAIN_WRITE), chain_begin, files into chain_fd, then
+ * (after the thaw) chain_seal, chain_commit; or chain_abort. Whatever goes
+ * wrong before chain_commit leaves the published checkpoints as they were.
+ */
+#ifndef IMAGES_CHAIN_H
+#define IMAGES_CHAIN_H
+
+#include "images/checksum.h"
+#include "images/pagemap.h"
+#include "proto/criu-lite.pb-c.h"
+
+enum chain_mode {
+	CHAIN_LOOK,  /* list, show, verify: anybody's directory */
+	CHAIN_READ,  /* restore: only a directory that nobody else can write */
+	CHAIN_WRITE, /* dump: the same, made if missing (0700), and locked */
+};
+
+struct chain;
+
+/*
+ * @dir may also be a single image directory (one that has inventory.img
+ * itself): named by a number beside others it stands for that checkpoint of
+ * the directory above (chain_newest returns it), else it is checkpoint 0 of
+ * its own. Not for CHAIN_WRITE.
+ * -EBUSY: locked, the message names the process.
+ */
+int chain_open(struct chain **out, const char *dir, enum chain_mode mode, struct err *err);
+/* For a reader that goes on as a writer (restore arms trackers for the next dump). */
+int chain_lock(struct chain *c, struct err *err);
+/* Aborts what was begun. Safe on NULL. */
+void chain_release(struct chain **c);
+
+int chain_dirfd(const struct chain *c);
+/* 32 hexadecimal digits; "" for a directory of checkpoints that others wrote. */
+const char *chain_id(const struct chain *c);
+/* Published numbers, ascending; the array is the chain's. */
+size_t chain_numbers(const struct chain *c, const uint32_t **seq);
+/* The one to restore by default; 0 when there is none (see above for the exception). */
+uint32_t chain_newest(const struct chain *c);
+bool chain_has(const struct chain *c, uint32_t seq);
+
+/* --- one published checkpoint ------------------------------------------------ */
+
+/* Its directory, no links: a descriptor or a negative errno. */
+int chain_checkpoint(int chain_dirfd, uint32_t seq, struct err *err);
+/* Its criu-lite.img, verified. -ENOENT: written by another program. Caller frees. */
+int chain_info(SdCheckpoint **out, int checkpoint_dirfd, struct err *err);
+/* Number of the parent by the link in it, 0 if none. Only ../NUMBER is accepted. */
+int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err);
+
+/* --- a new checkpoint ---------------------------------------------------------- */
+
+/* @parent 0: full. The number is one more than the highest published. */
+int chain_begin(struct chain *c, uint32_t parent, struct err *err);
+uint32_t chain_seq(const struct chain *c); /* number being built */
+int chain_fd(const struct chain *c);	   /* its directory, for all the writers of images */
+/* All files are written: checksums, and everything to disk. *@bytes: their sizes together. */
+int chain_seal(struct chain *c, uint64_t *bytes, struct err *err);
+/*
+ * Write criu-lite.img, publish, sync. Filled in here: format_version, chain_id,
+ * seq, parent_seq, version, files, pages; all else is the caller's, @info stays
+ * the caller's too.
+ */
+int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err);
+void chain_abort(struct chain *c);
+
+/* --- DIR/armed --------------------------------------------------------------- */
+
+/* Durable when it returns. format_version is filled in. */
+int chain_armed_write(int chain_dirfd, SdArmed *armed, struct err *err);
+/* -ENOENT: there is none. -EBADMSG: damaged; treat it as none. Caller frees. */
+int chain_armed_read(SdArmed **out, int chain_dirfd, struct err *err);
+int chain_armed_clear(int chain_dirfd, struct err *err);
+
+/* --- reading across checkpoints --------------------------------------------------- */
+
+/* A checkpoint and its parents, newest first. */
+struct chain_links {
+	uint32_t *seq;
+	int *dirfd;
+	size_t n;
+};
+
+/* Follows parent links within the chain; loops and links elsewhere are errors. @seq 0: see
+ * chain_open. @l must be zeroed; release it in any case. */
+int chain_follow(struct chain_links *l, int chain_dirfd, uint32_t seq, struct err *err);
+void chain_links_release(struct chain_links *l);
+
+/* A run of pages and where its bytes are. */
+struct page_source {
+	uint64_t vaddr, nr_pages;
+	uint64_t offset; /* in the pages file of that level */
+	uint32_t level;	 /* index in the links */
+};
+
+struct page_sources {
+	struct page_source *src; /* ascending, not overlapping */
+	size_t n, cap;
+	uint32_t *pages_id; /* per level; 0 where no page comes from there */
+};
+
+/*
+ * All pages of the newest link, by the name of their pagemap. A page that is
+ * said to be in the parent and found nowhere is an error that names it.
+ * -ENOENT: the newest has no such pagemap. @s must be zeroed; release in any case.
+ */
+int chain_resolve(struct page_sources *s, const struct chain_links *l, const char *pagemap,
+		  struct err *err);
+void page_sources_release(struct page_sources *s);
+/* The pages file behind a level, with its checksums where there are any. */
+int chain_pages(struct page_file **out, const struct chain_links *l, const struct page_sources *s,
+		uint32_t level, struct err *err);
+
+/* --- verify ------------------------------------------------------------------------ */
+
+/*
+ * Every checksum and link of checkpoint @seq (not of its parents) and whether
+ * all pages of its pagemaps are found. Calls @bad once per fault; returns 0, 1
+ * when there were faults, or a negative errno when it could not look.
+ */
+int chain_verify(int chain_dirfd, uint32_t seq, void (*bad)(void *arg, const char *what), void *arg,
+		 struct err *err);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * text - any message, and any image file, for people and for programs.
+ *
+ * Walks the descriptors that protobuf-c generates, so that a new field needs no
+ * code here. Addresses, masks and the like are hexadecimal, bytes as well.
+ */
+#ifndef IMAGES_TEXT_H
+#define IMAGES_TEXT_H
+
+#include "images/img.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* A new reference. Text that is not UTF-8 becomes {"hex": "..."}. */
+json_t *text_json(const ProtobufCMessage *m);
+/* One field a line, nested messages indented by @depth tabs. */
+void text_print(FILE *out, const ProtobufCMessage *m, unsigned int depth);
+
+/* A whole image, whatever its family. JSON: {"magic": name, "entries": [...]}, payloads as
+ * {"payload": bytes}; a raw file is {"raw": size}. */
+int text_image_json(json_t **out, int dirfd, const char *name, struct err *err);
+int text_image_print(FILE *out, int dirfd, const char *name, struct err *err);
+
+#endif
