@@ -18,4 +18,25 @@ $(foreach r,$(notdir $(ROOMS)),$(eval $(call UNIT,$(r))))
 
 units: $(UNITS)
 
-.PHONY: units
+# --- test programs ---------------------------------------------------------
+# No sanitizer and no pkg-config: what is checkpointed is an ordinary program.
+VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -I. -pthread
+TESTBIN	= $(BUILD)/test
+VICTIMS	= $(wildcard test/victims/*.c)
+TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/soft-dirty
+
+$(TESTBIN)/run $(TESTBIN)/nsinit: $(TESTBIN)/%: test/lib/%.c
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CFLAGS) -o $@ $<
+
+$(TESTBIN)/soft-dirty: test/guest/soft-dirty.c
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CFLAGS) -o $@ $<
+
+$(TESTBIN)/victim: $(VICTIMS) $(wildcard test/victims/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CFLAGS) -o $@ $(VICTIMS)
+
+test-programs: $(TOOLS) $(TESTBIN)/victim
+
+.PHONY: units test-programs
