@@ -1,0 +1,90 @@
+/* children.c - the children of a task, gathered from its threads. */
+#include "criu-lite/proc/children.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "criu-lite/proc/text.h"
+
+int proc_children_parse(const char *buf, size_t len, int **pids, size_t *n, struct err *err)
+{
+	scoped int *v = NULL;
+	size_t used = 0, cap = 0;
+	struct text t = text_of(buf, len);
+
+	while (!text_done(&t) && !(text_len(&t) == 1 && *t.p == '\n')) {
+		int pid;
+
+		if (!text_i32(&t, &pid) || pid <= 0 || (t.p < t.end && *t.p != ' ' && *t.p != '\n'))
+			return err_set(err, -EINVAL, "children: not a list of pids");
+		ARRAY_PUSH(v, used, cap, pid);
+	}
+	*pids = v;
+	*n = used;
+	v = NULL;
+	return 0;
+}
+
+static int int_order(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The same child is in two lists when its parent thread ended in between: keep one. */
+static size_t sort_unique(int *v, size_t n)
+{
+	size_t kept = 0;
+
+	if (n)
+		qsort(v, n, sizeof(*v), int_order);
+	for (size_t i = 0; i < n; i++) {
+		if (!kept || v[kept - 1] != v[i])
+			v[kept++] = v[i];
+	}
+	return kept;
+}
+
+struct pid_list {
+	int *v;
+	size_t n, cap;
+};
+
+static int add_thread(const struct proc_dir *task, int tid, struct pid_list *all, struct err *err)
+{
+	scoped char *name = xasprintf("task/%d/children", tid);
+	scoped char *buf = NULL;
+	scoped int *some = NULL;
+	size_t len, n;
+	int rc = proc_read(task, name, &buf, &len, err);
+
+	if (rc == -ENOENT || rc == -ESRCH)
+		return 0;
+	if (rc == 0)
+		rc = proc_children_parse(buf, len, &some, &n, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++)
+		ARRAY_PUSH(all->v, all->n, all->cap, some[i]);
+	return 0;
+}
+
+int proc_children_read(const struct proc_dir *task, int **pids, size_t *n, struct err *err)
+{
+	scoped int *tids = NULL;
+	struct pid_list all = {};
+	size_t n_tids;
+	int rc = proc_list(task, "task", &tids, &n_tids, err);
+
+	for (size_t i = 0; rc == 0 && i < n_tids; i++)
+		rc = add_thread(task, tids[i], &all, err);
+	if (rc < 0) {
+		free(all.v);
+		return rc;
+	}
+	*n = sort_unique(all.v, all.n);
+	*pids = all.v;
+	return 0;
+}

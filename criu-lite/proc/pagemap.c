@@ -1,0 +1,96 @@
+/* pagemap.c - /proc/PID/pagemap: reading entries, and asking by PAGEMAP_SCAN. */
+#include "criu-lite/proc/pagemap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+/* Regions that one call of the ioctl can return. */
+#define SCAN_BATCH 2048
+
+int proc_pagemap_open(const struct proc_dir *dir, struct err *err)
+{
+	int fd = proc_openat(dir, "pagemap", O_RDONLY);
+
+	return fd < 0 ? err_code(err, fd, "open pagemap") : fd;
+}
+
+int proc_pagemap_read(int pagemap_fd, uint64_t start, size_t n_pages, uint64_t *entries,
+		      struct err *err)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	off_t at = (off_t)(start / page * sizeof(*entries));
+	size_t want = n_pages * sizeof(*entries), done = 0;
+
+	while (done < want) {
+		ssize_t n =
+			pread(pagemap_fd, (char *)entries + done, want - done, at + (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, "read pagemap at %" PRIx64, start);
+		if (!n)
+			break;
+		done += (size_t)n;
+	}
+	memset((char *)entries + done, 0, want - done);
+	return 0;
+}
+
+void page_regions_release(struct page_regions *regions)
+{
+	free(regions->v);
+	*regions = (struct page_regions) {};
+}
+
+/* The kernel joins neighbours within one call only. */
+static void add_region(struct page_regions *out, const struct page_region *r)
+{
+	struct page_region *last = out->n ? &out->v[out->n - 1] : NULL;
+
+	if (last && last->end == r->start && last->categories == r->categories)
+		last->end = r->end;
+	else
+		ARRAY_PUSH(out->v, out->n, out->cap, *r);
+}
+
+int pagemap_scan(int pagemap_fd, uint64_t start, uint64_t end, const struct pagemap_query *query,
+		 struct page_regions *out, struct err *err)
+{
+	scoped struct page_region *batch = xcalloc(SCAN_BATCH, sizeof(*batch));
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = query->flags,
+		.end = end,
+		.vec = (uint64_t)(uintptr_t)batch,
+		.vec_len = SCAN_BATCH,
+		.category_inverted = query->inverted,
+		.category_mask = query->mask,
+		.category_anyof_mask = query->anyof,
+		.return_mask = query->return_mask,
+	};
+
+	while (start < end) {
+		int n;
+
+		arg.start = start;
+		arg.walk_end = 0;
+		n = ioctl(pagemap_fd, PAGEMAP_SCAN, &arg);
+		if (n < 0 && errno == EINTR && arg.walk_end <= start)
+			continue;
+		if (n < 0)
+			return err_errno(err, "PAGEMAP_SCAN of %" PRIx64 "-%" PRIx64, start, end);
+		for (int i = 0; i < n; i++)
+			add_region(out, &batch[i]);
+		if (arg.walk_end <= start)
+			return err_set(err, -EIO, "PAGEMAP_SCAN stands still at %" PRIx64, start);
+		start = arg.walk_end;
+	}
+	return 0;
+}
