@@ -1,0 +1,30 @@
+/*
+ * machine - what a checkpoint asks of the machine that restores it: processor
+ * state components (CPUID leaf 0xd, XCR0), the kernel's vdso, boot and release.
+ */
+#ifndef ARCH_MACHINE_H
+#define ARCH_MACHINE_H
+
+#include "base/err.h"
+#include "proto/criu-lite.pb-c.h"
+
+#include <stdint.h>
+
+/* Fill boot_id, kernel_release, machine, xfeatures, xsave_size, vdso_size, vdso_hash of @c. */
+int machine_describe(SdCheckpoint *c, struct err *err);
+
+/*
+ * Can what was saved there go on here? ERR_REFUSED names the processor feature,
+ * or the vdso and the two kernels, that differ. Fields that are absent are not
+ * compared.
+ */
+int machine_check(const SdCheckpoint *c, struct err *err);
+
+/* [*vvar, *vdso_end) holds vvar pages and vdso of this very program, in maps order. */
+struct vdso_place {
+	uint64_t start, end;	 /* of vvar and vdso together */
+	uint64_t vdso, vdso_end; /* of the code */
+};
+int machine_vdso(struct vdso_place *v, struct err *err);
+
+#endif

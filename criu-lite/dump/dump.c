@@ -1,0 +1,342 @@
+/* dump.c - the story of one checkpoint. */
+#include "criu-lite/dump/dump.h"
+#include "base/mem.h"
+#include "criu-lite/arch/x86-64/machine.h"
+#include "criu-lite/dump/ask.h"
+#include "criu-lite/dump/phases.h"
+#include "criu-lite/dump/write.h"
+#include "criu-lite/task/memory.h"
+#include "criu-lite/task/seccomp.h"
+#include "criu-lite/track/track.h"
+#include "images/chain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+struct story {
+	const struct dump_options *opt;
+	struct chain *chain;
+	struct tree tree;
+	struct refusals refusals;
+	struct file_save files;
+	struct saver saver;
+	struct track *track;
+	struct phases phases;
+	uint64_t begun, froze, frozen_us;
+	sigset_t mask; /* the tool's own, as it was */
+	bool holding;
+};
+
+static void say(struct story *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct story *d, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	if (!d->opt->say)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	d->opt->say(line);
+}
+
+/*
+ * While a tree is held, a keystroke must not stop or end us half-way: these
+ * signals wait until the tree goes on. And when memory runs out, the kernel
+ * shall take us before it takes the task.
+ */
+static void hold_signals(struct story *d)
+{
+	static const int held[] = { SIGTSTP, SIGTTIN, SIGTTOU, SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
+		sigaddset(&set, held[i]);
+	sigprocmask(SIG_BLOCK, &set, &d->mask);
+	d->holding = true;
+}
+
+static void release_signals(struct story *d)
+{
+	if (d->holding)
+		sigprocmask(SIG_SETMASK, &d->mask, NULL);
+	d->holding = false;
+}
+
+static void prefer_us_to_the_task(void)
+{
+	scoped_fd fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)!write(fd, "1000", 4);
+}
+
+/* --- before the freeze -------------------------------------------------------- */
+
+static int prepare(struct story *d, struct err *err)
+{
+	struct track_request rq = { .name = d->opt->tracker, .full = d->opt->full };
+	int rc;
+
+	phase(&d->phases, "prepare");
+	if (d->opt->pid == getpid())
+		return err_set(err, -EINVAL, "task %d is this program itself", d->opt->pid);
+	if (kill(d->opt->pid, 0) < 0 && errno == ESRCH)
+		return err_set(err, -ESRCH, "there is no task %d", d->opt->pid);
+	rc = chain_open(&d->chain, d->opt->dir, CHAIN_WRITE, err);
+	if (rc < 0)
+		return rc;
+	rq.chain_id = chain_id(d->chain);
+	rq.parent_seq = chain_newest(d->chain);
+	rq.seq = rq.parent_seq + 1;
+	rq.chain_dirfd = chain_dirfd(d->chain);
+	rc = track_open(&d->track, &rq, err);
+	if (rc < 0)
+		return rc;
+	say(d, "tracker: %s", track_name(d->track));
+	prefer_us_to_the_task();
+	return 0;
+}
+
+/* --- frozen --------------------------------------------------------------------- */
+
+static int freeze(struct story *d, struct err *err)
+{
+	struct freeze_options fo = { .timeout_ms = d->opt->timeout_ms,
+				     .unprotected = d->opt->unprotected };
+
+	hold_signals(d);
+	d->froze = now_us();
+	phase(&d->phases, "freeze");
+	return tree_freeze(&d->tree, d->opt->pid, &fo, &d->refusals, err);
+}
+
+/* Everything that is refused is refused here, before anything is written. */
+static int look(struct story *d, struct err *err)
+{
+	struct task *task;
+	int rc;
+
+	phase(&d->phases, "look");
+	rc = kinds_look(&d->saver, err);
+	for_each_live_task (task, &d->tree)
+		if (!rc)
+			rc = memory_look(&d->saver, task, err);
+	if (!rc)
+		rc = files_collect(&d->files, err);
+	if (!rc)
+		rc = refusals_result(&d->refusals, err);
+	return rc;
+}
+
+static int enter(struct story *d, struct err *err)
+{
+	struct freeze_options fo = { .timeout_ms = d->opt->timeout_ms,
+				     .unprotected = d->opt->unprotected };
+	struct task *task;
+	int rc = 0;
+
+	phase(&d->phases, "enter");
+	for_each_live_task (task, &d->tree)
+		if (!rc)
+			rc = remote_enter(task, &fo, err);
+	if (rc < 0)
+		return rc;
+	phase(&d->phases, "ask");
+	return kinds_ask(&d->saver, err);
+}
+
+static int copy_pages(struct story *d, struct err *err)
+{
+	int rc;
+
+	phase(&d->phases, "track");
+	rc = track_begin(d->track, &d->tree, err);
+	if (!rc)
+		rc = chain_begin(d->chain, track_full_reason(d->track) ? 0 : chain_newest(d->chain),
+				 err);
+	if (rc < 0)
+		return rc;
+	d->saver.track = d->track;
+	d->saver.dirfd = chain_fd(d->chain);
+	phase(&d->phases, "pages");
+	rc = memory_save(&d->saver, err);
+	if (!rc)
+		rc = track_end(d->track, &d->tree, err);
+	return rc;
+}
+
+static int leave(struct story *d, struct err *err)
+{
+	struct task *task;
+	int rc = 0;
+
+	phase(&d->phases, "leave");
+	for_each_live_task (task, &d->tree)
+		if (!rc)
+			rc = remote_leave(task, err);
+	return rc;
+}
+
+/* @how is what was asked for after success; after a failure the tree always goes on. */
+static int thaw(struct story *d, enum thaw how, struct err *err)
+{
+	int rc;
+
+	phase(&d->phases, "thaw");
+	rc = tree_thaw(&d->tree, how, err);
+	if (d->froze)
+		d->frozen_us = now_us() - d->froze;
+	d->froze = 0;
+	release_signals(d);
+	return rc;
+}
+
+static int while_frozen(struct story *d, struct err *err)
+{
+	int rc = freeze(d, err);
+
+	if (!rc)
+		rc = look(d, err);
+	if (!rc)
+		rc = enter(d, err);
+	if (!rc)
+		rc = copy_pages(d, err);
+	if (!rc)
+		rc = leave(d, err);
+	return rc;
+}
+
+/* --- after the thaw --------------------------------------------------------------- */
+
+static void count_tree(const struct story *d, SdCheckpoint *c)
+{
+	struct task *task;
+
+	c->tasks = d->tree.n_tasks;
+	c->n_task_ids = 0;
+	c->task_ids = xcalloc(d->tree.n_tasks, sizeof(*c->task_ids));
+	for_each_task (task, &d->tree) {
+		SdTaskId *id = xmalloc(sizeof(*id));
+
+		sd_task_id__init(id);
+		id->pid = task->pid;
+		id->start_time = task->start_time;
+		c->task_ids[c->n_task_ids++] = id;
+		c->threads += task->state == TASK_DEAD ? 0 : task->n_threads;
+	}
+	c->has_root_pid = true;
+	c->root_pid = d->opt->pid;
+}
+
+static int describe(struct story *d, SdCheckpoint *c, struct err *err)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	c->time_sec = now.tv_sec;
+	c->time_nsec = now.tv_nsec;
+	c->tracker = xstrdup(track_name(d->track));
+	if (track_full_reason(d->track))
+		c->full_reason = xstrdup(track_full_reason(d->track));
+	c->pages_used = d->saver.pages_used;
+	c->pages_written = d->saver.pages_written;
+	c->pages_parent = d->saver.pages_parent;
+	c->pages_zero = d->saver.pages_zero;
+	count_tree(d, c);
+	return machine_describe(c, err);
+}
+
+static int publish(struct story *d, SdCheckpoint *c, struct err *err)
+{
+	int rc;
+
+	phase(&d->phases, "write");
+	rc = write_images(&d->saver, err);
+	if (!rc)
+		rc = describe(d, c, err);
+	if (rc < 0)
+		return rc;
+	phase(&d->phases, "sync");
+	rc = chain_seal(d->chain, &c->bytes_written, err);
+	if (rc < 0)
+		return rc;
+	phases_move(&d->phases, &c->phases, &c->n_phases);
+	c->frozen_us = d->frozen_us;
+	c->total_us = now_us() - d->begun;
+	rc = chain_commit(d->chain, c, err);
+	c->total_us = now_us() - d->begun;
+	return rc;
+}
+
+static int tell_story(struct story *d, SdCheckpoint *c, struct err *err)
+{
+	bool kill_after = d->opt->after == THAW_KILL;
+	int rc = prepare(d, err);
+
+	if (rc < 0)
+		return rc;
+	rc = while_frozen(d, err);
+	if (rc < 0) {
+		thaw(d, THAW_RUN, NULL);
+		return rc;
+	}
+	/* A tree that is to be ended waits, still held, until its checkpoint is safe. */
+	if (!kill_after)
+		rc = thaw(d, d->opt->after, err);
+	if (!rc)
+		rc = publish(d, c, err);
+	if (kill_after) {
+		int thawed = thaw(d, rc < 0 ? THAW_RUN : THAW_KILL, rc < 0 ? NULL : err);
+
+		rc = rc < 0 ? rc : thawed;
+	}
+	return rc;
+}
+
+static void clean_up(struct story *d)
+{
+	release_signals(d);
+	files_save_release(&d->files);
+	memory_save_release(&d->saver);
+	seccomp_save_release(&d->saver);
+	refusals_release(&d->refusals);
+	phases_release(&d->phases);
+	tree_release(&d->tree);
+	chain_release(&d->chain);
+}
+
+int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err)
+{
+	struct story d = { .opt = opt, .begun = now_us() };
+	SdCheckpoint *c = xmalloc(sizeof(*c));
+	int rc, closed;
+
+	sd_checkpoint__init(c);
+	d.files =
+		(struct file_save) { .tree = &d.tree, .refusals = &d.refusals, .shell_job = true };
+	d.saver = (struct saver) { .tree = &d.tree,
+				   .refusals = &d.refusals,
+				   .files = &d.files,
+				   .unprotected = opt->unprotected,
+				   .dirfd = -1 };
+	rc = tell_story(&d, c, err);
+	if (d.track) {
+		closed = track_close(d.track, &d.tree, rc == 0, rc < 0 ? NULL : err);
+		rc = rc < 0 ? rc : closed;
+	}
+	clean_up(&d);
+	if (rc < 0) {
+		sd_checkpoint__free_unpacked(c, NULL);
+		return rc == ERR_REFUSED
+			       ? err_add(err, rc, "refused, nothing was written, the task goes on")
+			       : err_add(err, rc, "the task goes on, the last checkpoint stands");
+	}
+	*made = c;
+	return 0;
+}
