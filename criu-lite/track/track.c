@@ -1,0 +1,145 @@
+/* track.c - choosing a tracker, and handing every call on to it. */
+#include "criu-lite/track/tracker.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* Best first: "auto" takes the first that works. */
+static const struct tracker *const track_table[] = {
+	&track_none,
+};
+
+void track_set_full(struct track *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (t->full_reason)
+		return;
+	va_start(ap, fmt);
+	if (vasprintf(&t->full_reason, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+}
+
+/* The tracker called @name, or the first that works; a probe's words stay in @err. */
+static int choose(const char *name, const struct tracker **out, struct err *err)
+{
+	bool automatic = !strcmp(name, "auto");
+
+	for (size_t i = 0; i < ARRAY_SIZE(track_table); i++) {
+		const struct tracker *tracker = track_table[i];
+		int rc;
+
+		if (!automatic && strcmp(name, tracker->name))
+			continue;
+		rc = tracker->probe ? tracker->probe(err) : 0;
+		if (rc < 0 && !automatic)
+			return err_add(err, rc, "tracker %s", name);
+		if (rc < 0)
+			continue;
+		*out = tracker;
+		return 0;
+	}
+	return err_set(err, -EINVAL, "there is no tracker '%s'", name);
+}
+
+static void track_free(struct track *t)
+{
+	free((char *)t->rq.name);
+	free((char *)t->rq.chain_id);
+	free(t->full_reason);
+	free(t);
+}
+
+int track_open(struct track **out, const struct track_request *rq, struct err *err)
+{
+	const struct tracker *tracker;
+	struct track *t;
+	int rc;
+
+	rc = choose(rq->name ? rq->name : "auto", &tracker, err);
+	if (rc < 0)
+		return rc;
+	t = xcalloc(1, sizeof(*t));
+	t->tracker = tracker;
+	t->rq = *rq;
+	t->rq.name = xstrdup(tracker->name);
+	t->rq.chain_id = xstrdup(rq->chain_id ? rq->chain_id : "");
+	rc = tracker->open ? tracker->open(t, err) : 0;
+	if (rc < 0) {
+		track_free(t);
+		return err_add(err, rc, "tracker %s", tracker->name);
+	}
+	*out = t;
+	return 0;
+}
+
+const char *track_name(const struct track *t)
+{
+	return t->tracker->name;
+}
+
+const char *track_full_reason(const struct track *t)
+{
+	return t->rq.parent_seq ? t->full_reason : NULL;
+}
+
+int track_begin(struct track *t, struct tree *tree, struct err *err)
+{
+	return t->tracker->begin ? t->tracker->begin(t, tree, err) : 0;
+}
+
+int track_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
+	       struct track_runs *runs, struct err *err)
+{
+	int rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
+
+	if (rc < 0)
+		return err_add(err, rc, "tracker %s", t->tracker->name);
+	return 0;
+}
+
+bool track_compares(const struct track *t)
+{
+	return t->tracker->compares;
+}
+
+bool track_same(struct track *t, uint64_t object, uint64_t vaddr, const void *page)
+{
+	return t->tracker->same && t->tracker->same(t, object, vaddr, page);
+}
+
+int track_end(struct track *t, struct tree *tree, struct err *err)
+{
+	return t->tracker->end ? t->tracker->end(t, tree, err) : 0;
+}
+
+int track_close(struct track *t, struct tree *tree, bool published, struct err *err)
+{
+	int rc = t->tracker->close ? t->tracker->close(t, tree, published, err) : 0;
+
+	track_free(t);
+	return rc;
+}
+
+void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written)
+{
+	struct track_run *last = r->n ? &r->run[r->n - 1] : NULL;
+
+	if (start >= end)
+		return;
+	if (last && last->end == start && last->written == written) {
+		last->end = end;
+		return;
+	}
+	ARRAY_PUSH(r->run, r->n, r->cap,
+		   ((struct track_run) { .start = start, .end = end, .written = written }));
+}
+
+void track_runs_release(struct track_runs *r)
+{
+	free(r->run);
+	*r = (struct track_runs) {};
+}

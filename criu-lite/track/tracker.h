@@ -1,0 +1,48 @@
+/*
+ * tracker - what one tracker provides: the row of its file in the table of track.c.
+ *
+ * Functions that a tracker does not need are NULL. They are called in the order
+ * of track.h; @t->own is the tracker's, freed by its close.
+ */
+#ifndef TRACK_TRACKER_H
+#define TRACK_TRACKER_H
+
+#include "criu-lite/track/track.h"
+
+struct tracker {
+	const char *name;
+	bool compares; /* see track_compares */
+	/* Does it work here? Tried on ourselves, so that it never has to be believed. */
+	int (*probe)(struct err *err);
+	int (*open)(struct track *t, struct err *err);
+	int (*begin)(struct track *t, struct tree *tree, struct err *err);
+	int (*scan)(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
+		    struct track_runs *runs, struct err *err);
+	bool (*same)(struct track *t, uint64_t object, uint64_t vaddr, const void *page);
+	int (*end)(struct track *t, struct tree *tree, struct err *err);
+	int (*close)(struct track *t, struct tree *tree, bool published, struct err *err);
+};
+
+struct track {
+	const struct tracker *tracker;
+	struct track_request rq; /* its texts are copies, owned */
+	char *full_reason;	 /* owned; NULL: an increment */
+	void *own;
+};
+
+/* Everything is to be written, and why; the first reason given stays. */
+void track_set_full(struct track *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Add [start, end), after all that was added before; joins a neighbour of the same kind. */
+void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written);
+
+/*
+ * The populated pages that count of @vma, all of them as written: what every
+ * tracker says in a full dump. Cost follows what is populated, not what is mapped.
+ */
+int track_populated(struct task *task, const struct track_vma *vma, size_t n_vma,
+		    struct track_runs *runs, struct err *err);
+
+extern const struct tracker track_none;
+
+#endif
