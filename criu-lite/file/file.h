@@ -17,8 +17,6 @@
 
 #include <sys/stat.h>
 
-struct img_dir; /* images/img.h or chain.h: where the images of one checkpoint lie */
-
 /* --- saving ---------------------------------------------------------------- */
 
 /* One descriptor as it is found in a frozen task. */
@@ -37,7 +35,7 @@ struct file_save {
 	bool shell_job; /* a terminal may be saved by reference */
 	FileEntry **entry;
 	size_t n_entries, cap_entries;
-	struct file_save_state *state; /* file.c: ids, pipe contents, memfd inodes, ... */
+	struct file_save_state *state; /* state.h; made on first use */
 };
 
 /*
@@ -54,7 +52,10 @@ int file_add_link(struct file_save *s, struct task *task, const char *link, uint
 /* A shared anonymous mapping or memfd mapping: its MEMFD entry, see memfd.h. */
 int file_add_memfd_link(struct file_save *s, struct task *task, const char *link, uint32_t *id,
 			struct err *err);
-/* fs_entry (cwd, root, umask) of each task is the files' business too. */
+/*
+ * files.img and what the kinds write themselves. fs_entry (cwd, root, umask) and
+ * fdinfo were put into the tasks by files_collect: the caller writes those.
+ */
 int files_write(struct file_save *s, int dirfd, struct err *err);
 void files_save_release(struct file_save *s);
 
@@ -69,7 +70,13 @@ struct file_build {
 	struct file_build_state *state;
 };
 
+/*
+ * Reads files.img and the kinds' own images and checks them against each other and
+ * against the tasks' fdinfo and fs, which the caller has read before.
+ */
 int files_load(struct file_build *b, struct err *err);
+/* One more than the highest descriptor of any task: @busy_fd must not be lower. */
+int files_top(const struct file_build *b);
 /*
  * The open file description @id in the tool itself: opened on first use, shared
  * afterwards. The descriptor stays the table's. An error names the path and what is
@@ -78,6 +85,11 @@ int files_load(struct file_build *b, struct err *err);
 int file_open(struct file_build *b, uint32_t id, int *fd, struct err *err);
 const FileEntry *file_find(const struct file_build *b, uint32_t id);
 /*
+ * Close what was opened for mappings, exe and the like and is no longer wanted by a descriptor
+ * table. Call it when no row that names a descriptor of file_open is waiting in a batch.
+ */
+void files_idle(struct file_build *b);
+/*
  * Rows that put every descriptor of @batch's task in its place. The newborn has
  * no descriptors but @busy_fd and above, which are ours; @tool_pidfd is a row
  * result: the newborn's pidfd of the tool at descriptor @busy_fd + 1.
@@ -85,6 +97,9 @@ const FileEntry *file_find(const struct file_build *b, uint32_t id);
 int files_give(struct file_build *b, struct batch *batch, int busy_fd, struct err *err);
 /* Once every task has its descriptors: epoll items, owners and signals of F_SETOWN. */
 int files_attach(struct file_build *b, struct batch *batch, struct err *err);
+/* Rows: root directory, working directory and umask of @batch's task; @tool_pidfd_fd is the
+ * newborn's descriptor of the tool's pidfd. It must still be allowed to chroot(2). */
+int files_fs_rebuild(struct file_build *b, struct batch *batch, int tool_pidfd_fd, struct err *err);
 void files_build_release(struct file_build *b);
 
 /* --- the kinds --------------------------------------------------------------- */
@@ -93,16 +108,30 @@ struct file_kind {
 	const char *name;
 	FdTypes type;
 	bool (*match)(const struct fd_look *l);
-	/* Fill @e (id, flags, fown are filled in already where the message has them: see file.c). */
+	/*
+	 * Fill @e: type, ids, flags (without O_CLOEXEC) and owner are there already, where its
+	 * message has them. ERR_REFUSED with a text like "socket (tcp) is not supported" refuses
+	 * this descriptor and goes on with the next.
+	 */
 	int (*save)(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err);
-	/* Open it in the tool: *@fd. */
+	/* Optional: another descriptor of a description saved before, perhaps in another task. */
+	void (*again)(struct file_save *s, const struct fd_look *l, const FileEntry *e);
+	/* Optional, once the descriptors of the whole tree are known; refuses in s->refusals. */
+	int (*settle)(struct file_save *s, struct err *err);
+	/* Open it in the tool: *@fd, close-on-exec. Of several rows with one type the one that has it. */
 	int (*build)(struct file_build *b, const FileEntry *e, int *fd, struct err *err);
-	/* Optional: rows in the owner once its table is complete. */
+	/*
+	 * Optional: rows for @fd in @batch's task, once its table and those of its children are
+	 * complete. Called for every task that has the description: see file_first_owner.
+	 */
 	int (*attach)(struct file_build *b, const FileEntry *e, int fd, struct batch *batch,
 		      struct err *err);
 	/* Optional: write / read this kind's own images (pipes-data, memfd, ...). */
 	int (*write)(struct file_save *s, int dirfd, struct err *err);
 	int (*load)(struct file_build *b, struct err *err);
+	/* Optional: free what it keeps in the state. Called once, whatever happened. */
+	void (*save_release)(struct file_save *s);
+	void (*build_release)(struct file_build *b);
 };
 extern const struct file_kind *const file_kinds[]; /* ends with NULL */
 

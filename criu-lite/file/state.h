@@ -1,0 +1,86 @@
+/*
+ * state - what the files of this room share while they save or rebuild.
+ *
+ * Each kind that keeps something of its own has a pointer here, which only its
+ * file looks behind; it is NULL until the kind sets it and freed by the kind's
+ * save_release or build_release.
+ */
+#ifndef FILE_STATE_H
+#define FILE_STATE_H
+
+#include "criu-lite/file/file.h"
+
+struct file_save_state {
+	uint32_t last_id;
+	void *opens;  /* descriptions seen, ordered: collect.c */
+	void *tables; /* descriptor tables seen, by task: collect.c */
+	void *links;  /* files known by a link: link.c */
+
+	struct pipes_save *pipes;
+	struct epolls_save *epolls;
+	struct ttys_save *ttys;
+	struct memfds_save *memfds;
+};
+
+/* s->state, made when it is not there yet. */
+struct file_save_state *file_state(struct file_save *s);
+
+/* The next unused id. */
+uint32_t file_new_id(struct file_save *s);
+
+/*
+ * A new entry of @type with its nested message. The nested message's id, flags and (if it has
+ * one, all zeros) fown are filled in; everything else is as protobuf's init leaves it. Owned by
+ * the caller until file_append.
+ */
+FileEntry *file_entry_new(FdTypes type, uint32_t id, uint32_t flags);
+/* The nested message that belongs to the type; NULL if it is not there. */
+ProtobufCMessage *file_entry_nested(const FileEntry *e);
+/* Exactly the nested message of its type is there, and their ids agree; else says what is wrong. */
+int file_entry_check(const FileEntry *e, struct err *err);
+/* @e goes into files.img; @s owns it from here. */
+void file_append(struct file_save *s, FileEntry *e);
+
+/* Our own copy of a descriptor of a frozen task, close-on-exec: pidfd_getfd(2). Negative errno. */
+int file_copy(const struct task *task, int fd, struct err *err);
+
+/*
+ * A path that a link of /proc/PID names: is it still the way to what is open? ERR_REFUSED with
+ * "deleted file X is not supported" and the like if not. @st: of what is open.
+ */
+int file_path_check(const char *path, const struct stat *st, struct err *err);
+/* Fill in name, size, mode (and pos) of a REG message. */
+void file_reg_fill(RegFileEntry *reg, const char *path, const struct stat *st, uint64_t pos);
+
+/* Into an entry's fown; 0, or refuses an owner outside of the tree. */
+int file_fown_save(struct file_save *s, int copy, FownEntry *fown, struct err *err);
+/* Rows that set it for @fd in @batch's task, which must be the first owner. */
+int file_fown_attach(const FownEntry *fown, uint32_t flags, int fd, struct batch *batch,
+		     struct err *err);
+
+/* What a descriptor that no kind claims is called: "socket (unix stream)". Of any length. */
+void file_describe(const struct fd_look *l, char *buf, size_t size);
+
+/* --- rebuilding --- */
+
+struct file_slot {
+	const FileEntry *e;
+	int fd;		    /* in the tool; -1: not open */
+	uint32_t tables;    /* how many tasks still wait for it */
+	struct task *first; /* in tree order, of those that have a descriptor of it */
+	int first_fd;
+};
+
+struct file_build_state {
+	struct file_slot *slot; /* one an entry, ascending ids */
+
+	struct pipes_build *pipes;
+	struct ttys_build *ttys;
+	struct memfds_build *memfds;
+};
+
+struct file_slot *file_slot(const struct file_build *b, uint32_t id);
+/* The row of @task's table for number @fd, or NULL. */
+const FdinfoEntry *file_table_row(const struct task *task, uint32_t fd);
+
+#endif
