@@ -68,6 +68,7 @@ struct file_build {
 	FileEntry **entry;
 	size_t n_entries;
 	struct file_build_state *state;
+	struct memfd_build *memfd; /* fd_memfd.c */
 };
 
 /*
