@@ -68,7 +68,6 @@ struct file_build {
 	FileEntry **entry;
 	size_t n_entries;
 	struct file_build_state *state;
-	struct memfd_build *memfd; /* fd_memfd.c */
 };
 
 /*
@@ -115,15 +114,13 @@ struct file_kind {
 	 * this descriptor and goes on with the next.
 	 */
 	int (*save)(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err);
-	/* Optional: another descriptor of a description saved before, perhaps in another task. */
-	void (*again)(struct file_save *s, const struct fd_look *l, const FileEntry *e);
 	/* Optional, once the descriptors of the whole tree are known; refuses in s->refusals. */
 	int (*settle)(struct file_save *s, struct err *err);
-	/* Open it in the tool: *@fd, close-on-exec. Of several rows with one type the one that has it. */
+	/* Open it in the tool: *@fd, close-on-exec. Of the rows of one type just one has this. */
 	int (*build)(struct file_build *b, const FileEntry *e, int *fd, struct err *err);
 	/*
-	 * Optional: rows for @fd in @batch's task, once its table and those of its children are
-	 * complete. Called for every task that has the description: see file_first_owner.
+	 * Optional: rows for @fd in @batch's task, once all tables are complete. Called once for
+	 * every task that has the description.
 	 */
 	int (*attach)(struct file_build *b, const FileEntry *e, int fd, struct batch *batch,
 		      struct err *err);
