@@ -30,8 +30,6 @@ struct memfd_object {
 
 /* Valid until the next object is added. */
 size_t memfd_objects(const struct file_save *s, const struct memfd_object **v);
-/* Called by files_save_release. */
-void memfd_save_release(struct file_save *s);
 
 /* --- rebuilding ---------------------------------------------------------------- */
 
@@ -41,8 +39,6 @@ const MemfdInodeEntry *memfd_inode(const struct file_build *b, size_t i);
 int memfd_open_object(struct file_build *b, size_t i, int *fd, struct err *err);
 /* Once all mappings exist and all content is there. */
 int memfd_seal(struct file_build *b, struct err *err);
-/* Called by files_build_release. */
-void memfd_build_release(struct file_build *b);
 
 extern const struct file_kind fd_memfd;
 
