@@ -86,22 +86,32 @@ int chain_armed_clear(int chain_dirfd, struct err *err);
 /* --- reading across checkpoints --------------------------------------------------- */
 
 /* A checkpoint and its parents, newest first. */
-struct chain_links {
-	uint32_t *seq;
-	int *dirfd;
-	size_t n;
+struct chain_link {
+	uint32_t seq;
+	int dirfd;
+	SdCheckpoint *info; /* NULL: written by another program, no checksums */
 };
 
-/* Follows parent links within the chain; loops and links elsewhere are errors. @seq 0: see
- * chain_open. @l must be zeroed; release it in any case. */
+struct chain_links {
+	struct chain_link *link;
+	size_t n, cap;
+};
+
+/*
+ * Follows parent links within the chain. Loops, links elsewhere, and parents that
+ * are not what criu-lite.img says, are errors. @seq 0: see chain_open. @l must be
+ * zeroed; release it in any case.
+ */
 int chain_follow(struct chain_links *l, int chain_dirfd, uint32_t seq, struct err *err);
 void chain_links_release(struct chain_links *l);
+/* Sizes and checksums of all files but pages files, in every link: before a restore trusts them. */
+int chain_check(const struct chain_links *l, struct err *err);
 
 /* A run of pages and where its bytes are. */
 struct page_source {
 	uint64_t vaddr, nr_pages;
 	uint64_t offset; /* in the pages file of that level */
-	uint32_t level;	 /* index in the links */
+	uint32_t level;	 /* index in the links; struct chain_link of it */
 };
 
 struct page_sources {
@@ -125,8 +135,8 @@ int chain_pages(struct page_file **out, const struct chain_links *l, const struc
 /* --- verify ------------------------------------------------------------------------ */
 
 /*
- * Every checksum and link of checkpoint @seq (not of its parents) and whether
- * all pages of its pagemaps are found. Calls @bad once per fault; returns 0, 1
+ * Every checksum and image of checkpoint @seq (not of its parents), the links
+ * from it to its oldest parent, and whether all pages of its pagemaps are found. Calls @bad once per fault; returns 0, 1
  * when there were faults, or a negative errno when it could not look.
  */
 int chain_verify(int chain_dirfd, uint32_t seq, void (*bad)(void *arg, const char *what), void *arg,

@@ -2,6 +2,7 @@
 #include "images/img-internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

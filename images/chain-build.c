@@ -1,0 +1,307 @@
+/* chain-build.c - a new checkpoint: begun beside the others, published by one rename. */
+#include "images/chain-internal.h"
+#include "images/img-internal.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A checkpoint directory is flat: anything deeper is not ours, and stays with an error. */
+static int remove_directory(int dirfd, const char *name, struct err *err)
+{
+	scoped_fd fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	char **names;
+	size_t n;
+	int rc;
+
+	if (fd < 0)
+		return err_errno(err, "%s", name);
+	rc = names_read(&names, &n, fd, err);
+	if (rc < 0)
+		return err_add(err, rc, "%s", name);
+	for (size_t i = 0; i < n && !rc; i++)
+		if (unlinkat(fd, names[i], 0) < 0)
+			rc = err_errno(err, "%s/%s: remove", name, names[i]);
+	names_release(names, n);
+	if (!rc && unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
+		rc = err_errno(err, "%s: remove", name);
+	return rc;
+}
+
+/* ".N.tmp" */
+static bool is_leftover(const char *name)
+{
+	size_t n = strlen(name);
+	char number[16];
+	uint32_t seq;
+
+	if (n < 6 || n - 5 >= sizeof(number) || name[0] != '.' || strcmp(name + n - 4, ".tmp"))
+		return false;
+	memcpy(number, name + 1, n - 5);
+	number[n - 5] = 0;
+	return chain_number(number, &seq);
+}
+
+static int remove_leftovers(struct chain *c, struct err *err)
+{
+	char **names;
+	size_t n;
+	int rc = names_read(&names, &n, c->dirfd, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n && !rc; i++)
+		if (is_leftover(names[i]))
+			rc = remove_directory(c->dirfd, names[i], err);
+	names_release(names, n);
+	return rc;
+}
+
+static int make_directory(struct chain *c, struct err *err)
+{
+	char link[16];
+
+	if (mkdirat(c->dirfd, c->building_name, 0700) < 0)
+		return err_errno(err, "%s: mkdir", c->building_name);
+	c->building_fd =
+		openat(c->dirfd, c->building_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (c->building_fd < 0)
+		return err_errno(err, "%s", c->building_name);
+	snprintf(link, sizeof(link), "../%u", c->parent);
+	if (c->parent && symlinkat(link, c->building_fd, "parent") < 0)
+		return err_errno(err, "parent: symlink");
+	return 0;
+}
+
+int chain_begin(struct chain *c, uint32_t parent, struct err *err)
+{
+	uint32_t highest = c->n ? c->seq[c->n - 1] : 0;
+	int rc;
+
+	assert(c->lock >= 0 && c->building_fd < 0);
+	if (parent && !chain_has(c, parent))
+		return err_set(err, -ENOENT, "%s: there is no checkpoint %u", c->path, parent);
+	if (highest == INT32_MAX)
+		return err_set(err, -ERANGE, "%s: no number after %u", c->path, highest);
+	rc = remove_leftovers(c, err);
+	if (rc < 0)
+		return err_add(err, rc, "%s", c->path);
+	c->building = highest + 1;
+	c->parent = parent;
+	snprintf(c->building_name, sizeof(c->building_name), ".%u.tmp", c->building);
+	rc = make_directory(c, err);
+	if (rc < 0) {
+		rc = err_add(err, rc, "%s", c->path);
+		chain_abort(c);
+	}
+	return rc;
+}
+
+uint32_t chain_seq(const struct chain *c)
+{
+	return c->building;
+}
+
+int chain_fd(const struct chain *c)
+{
+	return c->building_fd;
+}
+
+/* --- sealing ----------------------------------------------------------------------------- */
+
+static void sums_release(struct chain *c)
+{
+	for (size_t i = 0; i < c->n_files; i++)
+		protobuf_c_message_free_unpacked(&c->file[i]->base, NULL);
+	for (size_t i = 0; i < c->n_pages; i++)
+		protobuf_c_message_free_unpacked(&c->pages[i]->base, NULL);
+	free(c->file);
+	free(c->pages);
+	c->file = NULL;
+	c->pages = NULL;
+	c->n_files = c->cap_files = c->n_pages = c->cap_pages = 0;
+}
+
+static int seal_pages(struct chain *c, int fd, const char *name, uint64_t *size, struct err *err)
+{
+	SdBlockSums *s;
+	uint64_t *hash;
+	size_t n;
+	int rc = sum_blocks(fd, name, size, &hash, &n, err);
+
+	if (rc < 0)
+		return rc;
+	s = xmalloc(sizeof(*s));
+	sd_block_sums__init(s);
+	s->name = xstrdup(name);
+	s->size = *size;
+	s->block_size = SUM_BLOCK;
+	s->hash = hash;
+	s->n_hash = n;
+	ARRAY_PUSH(c->pages, c->n_pages, c->cap_pages, s);
+	return 0;
+}
+
+static int seal_small(struct chain *c, int fd, const char *name, uint64_t *size, struct err *err)
+{
+	SdFileSum *s;
+	uint64_t hash;
+	int rc = sum_file(fd, name, size, &hash, err);
+
+	if (rc < 0)
+		return rc;
+	s = xmalloc(sizeof(*s));
+	sd_file_sum__init(s);
+	s->name = xstrdup(name);
+	s->size = *size;
+	s->hash = hash;
+	ARRAY_PUSH(c->file, c->n_files, c->cap_files, s);
+	return 0;
+}
+
+static bool is_pages(const char *name)
+{
+	return !strncmp(name, "pages-", 6);
+}
+
+static int seal_file(struct chain *c, const char *name, uint64_t *bytes, struct err *err)
+{
+	scoped_fd fd = -1;
+	uint64_t size = 0;
+	int rc;
+
+	fd = img_open_file(c->building_fd, name, NULL, err);
+	if (fd < 0)
+		return fd;
+	rc = is_pages(name) ? seal_pages(c, fd, name, &size, err)
+			    : seal_small(c, fd, name, &size, err);
+	if (!rc && fsync(fd) < 0)
+		rc = err_errno(err, "%s: fsync", name);
+	*bytes += size;
+	return rc;
+}
+
+/* All files start on their way to the disk before the first one is waited for. */
+static void start_writing(int dirfd, char **names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int fd = openat(dirfd, names[i], O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		close(fd);
+	}
+}
+
+int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
+{
+	char **names;
+	size_t n;
+	int rc;
+
+	assert(c->building_fd >= 0);
+	sums_release(c);
+	*bytes = 0;
+	rc = names_read(&names, &n, c->building_fd, err);
+	if (rc < 0)
+		return err_add(err, rc, "%s", c->building_name);
+	start_writing(c->building_fd, names, n);
+	for (size_t i = 0; i < n && !rc; i++)
+		if (strcmp(names[i], "parent"))
+			rc = seal_file(c, names[i], bytes, err);
+	names_release(names, n);
+	return rc < 0 ? err_add(err, rc, "%s/%s", c->path, c->building_name) : 0;
+}
+
+/* --- publishing ---------------------------------------------------------------------------- */
+
+static int write_info(struct chain *c, const SdCheckpoint *given, struct err *err)
+{
+	scoped_writer w = NULL;
+	SdCheckpoint info = *given;
+	int rc;
+
+	info.format_version = CHAIN_FORMAT_VERSION;
+	info.chain_id = c->id;
+	info.seq = c->building;
+	info.has_parent_seq = c->parent != 0;
+	info.parent_seq = c->parent;
+	info.version = (char *)SD_VERSION;
+	info.files = c->file;
+	info.n_files = c->n_files;
+	info.pages = c->pages;
+	info.n_pages = c->n_pages;
+	rc = img_create(&w, err, c->building_fd, "criu-lite.img");
+	if (!rc)
+		rc = img_append(w, &info, err);
+	if (!rc)
+		rc = img_sync(w, err);
+	if (!rc)
+		rc = img_close(&w, err);
+	return rc;
+}
+
+/* For people and shells: when it cannot be made, the checkpoint is as good as ever. */
+static void point_latest(const struct chain *c, const char *name)
+{
+	unlinkat(c->dirfd, ".latest.tmp", 0);
+	if (!symlinkat(name, c->dirfd, ".latest.tmp"))
+		renameat(c->dirfd, ".latest.tmp", c->dirfd, "latest");
+}
+
+static int publish(struct chain *c, struct err *err)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", c->building);
+	if (fsync(c->building_fd) < 0)
+		return err_errno(err, "fsync");
+	if (renameat2(c->dirfd, c->building_name, c->dirfd, name, RENAME_NOREPLACE) < 0) {
+		/* Some file systems know no flags; the lock keeps others away. */
+		if (errno != EINVAL)
+			return err_errno(err, "rename to %s", name);
+		if (renameat(c->dirfd, c->building_name, c->dirfd, name) < 0)
+			return err_errno(err, "rename to %s", name);
+	}
+	point_latest(c, name);
+	return 0;
+}
+
+int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err)
+{
+	int rc;
+
+	assert(c->building_fd >= 0);
+	rc = write_info(c, info, err);
+	if (!rc)
+		rc = publish(c, err);
+	if (rc < 0)
+		return err_add(err, rc, "%s/%s", c->path, c->building_name);
+	ARRAY_PUSH(c->seq, c->n, c->cap, c->building);
+	c->newest = c->building;
+	mem_close_p(&c->building_fd);
+	c->building_fd = -1;
+	sums_release(c);
+	/* It is there and complete; only whether it outlives a power cut is not known. */
+	if (fsync(c->dirfd) < 0)
+		return err_errno(err, "%s: fsync", c->path);
+	return 0;
+}
+
+void chain_abort(struct chain *c)
+{
+	if (!c->building_name[0])
+		return;
+	if (c->building_fd >= 0) {
+		close(c->building_fd);
+		c->building_fd = -1;
+		remove_directory(c->dirfd, c->building_name, NULL);
+	}
+	c->building_name[0] = 0;
+	sums_release(c);
+}

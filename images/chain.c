@@ -1,0 +1,435 @@
+/* chain.c - opening a directory of checkpoints: whose it is, what is published, who writes. */
+#include "images/chain-internal.h"
+#include "images/img-internal.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+bool chain_number(const char *s, uint32_t *n)
+{
+	uint64_t v = 0;
+
+	if (*s < '1' || *s > '9')
+		return false;
+	for (; *s >= '0' && *s <= '9'; s++) {
+		v = 10 * v + (*s - '0');
+		if (v > INT32_MAX)
+			return false;
+	}
+	*n = v;
+	return !*s;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int names_read(char ***names, size_t *n, int dirfd, struct err *err)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped_dir dir = fd < 0 ? NULL : fdopendir(fd);
+	char **list = NULL;
+	size_t count = 0, cap = 0;
+	struct dirent *de;
+
+	if (!dir) {
+		int rc = err_errno(err, "read directory");
+
+		mem_close_p(&fd);
+		return rc;
+	}
+	while (errno = 0, (de = readdir(dir)))
+		if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
+			ARRAY_PUSH(list, count, cap, xstrdup(de->d_name));
+	if (errno) {
+		int rc = err_errno(err, "read directory");
+
+		names_release(list, count);
+		return rc;
+	}
+	if (count)
+		qsort(list, count, sizeof(*list), by_name);
+	*names = list;
+	*n = count;
+	return 0;
+}
+
+void names_release(char **names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+}
+
+/* --- opening --------------------------------------------------------------------------- */
+
+/* A trailing slash would make O_NOFOLLOW follow. */
+static char *without_slashes(const char *dir)
+{
+	char *path = xstrdup(*dir ? dir : ".");
+	size_t n = strlen(path);
+
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = 0;
+	return path;
+}
+
+static int open_directory(const char *path, bool make, struct err *err)
+{
+	int fd;
+
+	if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, "%s: mkdir", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+		return err_set(err, -errno, "%s: is not a directory (links are not followed)",
+			       path);
+	return fd < 0 ? err_errno(err, "%s", path) : fd;
+}
+
+/* Who can write here can make a restore run what they like. */
+static int check_owner(const struct chain *c, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(c->dirfd, &st) < 0)
+		return err_errno(err, "%s: stat", c->path);
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return err_set(err, -EPERM, "%s: belongs to user %u, neither to us nor to root",
+			       c->path, st.st_uid);
+	if (st.st_mode & (S_IWGRP | S_IWOTH))
+		return err_set(err, -EPERM, "%s: others can write it (mode %o)", c->path,
+			       st.st_mode & 07777);
+	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int read_numbers(struct chain *c, struct err *err)
+{
+	char **names;
+	size_t n;
+	int rc = names_read(&names, &n, c->dirfd, err);
+
+	if (rc < 0)
+		return err_add(err, rc, "%s", c->path);
+	for (size_t i = 0; i < n; i++) {
+		struct stat st;
+		uint32_t seq;
+
+		if (chain_number(names[i], &seq) &&
+		    !fstatat(c->dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode))
+			ARRAY_PUSH(c->seq, c->n, c->cap, seq);
+	}
+	names_release(names, n);
+	if (c->n) {
+		qsort(c->seq, c->n, sizeof(*c->seq), by_number);
+		c->newest = c->seq[c->n - 1];
+	}
+	return 0;
+}
+
+static bool id_ok(const char *id)
+{
+	return strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32;
+}
+
+/*
+ * The id is that of the newest checkpoint that has one. A damaged one is passed
+ * over here: it is found when it is used, and the others can still be restored.
+ */
+static int read_id(struct chain *c, struct err *err)
+{
+	for (size_t i = c->n; i-- > 0 && !c->id[0];) {
+		int fd = chain_checkpoint(c->dirfd, c->seq[i], err), rc;
+		SdCheckpoint *info;
+
+		if (fd < 0)
+			return fd;
+		rc = chain_info(&info, fd, err);
+		close(fd);
+		if (rc == -ENOENT || rc == -EBADMSG)
+			continue;
+		if (rc < 0)
+			return err_add(err, rc, "checkpoint %u", c->seq[i]);
+		strcpy(c->id, info->chain_id); /* checked by chain_info */
+		sd_checkpoint__free_unpacked(info, NULL);
+	}
+	return 0;
+}
+
+static int new_id(struct chain *c, struct err *err)
+{
+	unsigned char bytes[16];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return err_errno(err, "getrandom");
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(c->id + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+/*
+ * @path is an image directory itself. Named by a number it is a checkpoint of
+ * the directory above, where its parents are; else it stands alone.
+ */
+static int enter_single(struct chain *c, struct err *err)
+{
+	scoped char *real = realpath(c->path, NULL);
+	char *slash = real ? strrchr(real, '/') : NULL;
+	uint32_t seq;
+	int fd;
+
+	if (!slash || !chain_number(slash + 1, &seq)) {
+		uint32_t zero = 0;
+
+		ARRAY_PUSH(c->seq, c->n, c->cap, zero);
+		return 0;
+	}
+	*slash = 0;
+	fd = open_directory(*real ? real : "/", false, err);
+	if (fd < 0)
+		return fd;
+	close(c->dirfd);
+	c->dirfd = fd;
+	free(c->path);
+	c->path = xstrdup(*real ? real : "/");
+	c->newest = seq;
+	return 0;
+}
+
+static bool is_single(const struct chain *c)
+{
+	struct stat st;
+
+	return !fstatat(c->dirfd, "inventory.img", &st, AT_SYMLINK_NOFOLLOW);
+}
+
+static int chain_load(struct chain *c, enum chain_mode mode, struct err *err)
+{
+	bool single = is_single(c);
+	uint32_t newest;
+	int rc = 0;
+
+	if (single && mode == CHAIN_WRITE)
+		return err_set(err, -EEXIST,
+			       "%s: is an image directory itself, not one of checkpoints", c->path);
+	if (single)
+		rc = enter_single(c, err);
+	newest = c->newest;
+	if (!rc && mode != CHAIN_LOOK)
+		rc = check_owner(c, err);
+	if (!rc && mode == CHAIN_WRITE)
+		rc = chain_lock(c, err);
+	/* Numbers are read under the lock: nobody publishes in between. */
+	if (!rc && !(single && !newest))
+		rc = read_numbers(c, err);
+	if (newest)
+		c->newest = newest;
+	/* Someone who only looks wants to see the damage, not to be stopped by it. */
+	if (!rc && !(single && !newest) && mode != CHAIN_LOOK)
+		rc = read_id(c, err);
+	if (!rc && mode == CHAIN_WRITE && !c->id[0])
+		rc = new_id(c, err);
+	return rc;
+}
+
+int chain_open(struct chain **out, const char *dir, enum chain_mode mode, struct err *err)
+{
+	struct chain *c = xcalloc(1, sizeof(*c));
+	int rc;
+
+	c->lock = c->building_fd = -1;
+	c->path = without_slashes(dir);
+	c->dirfd = open_directory(c->path, mode == CHAIN_WRITE, err);
+	rc = c->dirfd < 0 ? c->dirfd : chain_load(c, mode, err);
+	if (rc < 0)
+		chain_release(&c);
+	else
+		*out = c;
+	return rc;
+}
+
+/* Who has it, for the message: whatever the holder wrote there, if it is a number. */
+static int locked_by_other(const struct chain *c, int fd, struct err *err)
+{
+	char text[16] = "";
+	uint32_t pid;
+
+	if (pread(fd, text, sizeof(text) - 1, 0) > 0) {
+		text[strcspn(text, "\n")] = 0;
+		if (chain_number(text, &pid))
+			return err_set(err, -EBUSY, "%s: process %u is writing here", c->path, pid);
+	}
+	return err_set(err, -EBUSY, "%s: another process is writing here", c->path);
+}
+
+int chain_lock(struct chain *c, struct err *err)
+{
+	scoped_fd fd = -1;
+	struct stat st;
+	char text[16];
+	int n;
+
+	if (c->lock >= 0)
+		return 0;
+	fd = openat(c->dirfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "%s: lock", c->path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "%s: lock is not a regular file", c->path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? locked_by_other(c, fd, err)
+					    : err_errno(err, "%s: flock", c->path);
+	n = snprintf(text, sizeof(text), "%d\n", getpid());
+	/* The number is for the message above only: when the disk is full, do without. */
+	if (ftruncate(fd, 0) == 0)
+		full_pwrite(fd, text, n, 0);
+	c->lock = fd_take(&fd);
+	return 0;
+}
+
+void chain_release(struct chain **cp)
+{
+	struct chain *c = *cp;
+
+	if (!c)
+		return;
+	chain_abort(c);
+	mem_close_p(&c->lock);
+	mem_close_p(&c->dirfd);
+	free(c->seq);
+	free(c->path);
+	free(c);
+	*cp = NULL;
+}
+
+int chain_dirfd(const struct chain *c)
+{
+	return c->dirfd;
+}
+
+const char *chain_id(const struct chain *c)
+{
+	return c->id;
+}
+
+size_t chain_numbers(const struct chain *c, const uint32_t **seq)
+{
+	*seq = c->seq;
+	return c->n;
+}
+
+uint32_t chain_newest(const struct chain *c)
+{
+	return c->newest;
+}
+
+bool chain_has(const struct chain *c, uint32_t seq)
+{
+	return c->n && bsearch(&seq, c->seq, c->n, sizeof(seq), by_number);
+}
+
+/* --- one published checkpoint ------------------------------------------------------------ */
+
+int chain_checkpoint(int chain_dirfd, uint32_t seq, struct err *err)
+{
+	char name[16];
+	int fd;
+
+	snprintf(name, sizeof(name), "%u", seq);
+	fd = openat(chain_dirfd, seq ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? err_errno(err, "checkpoint %u", seq) : fd;
+}
+
+int chain_info(SdCheckpoint **out, int checkpoint_dirfd, struct err *err)
+{
+	SdCheckpoint *info;
+	int rc = img_read_one(&info, err, checkpoint_dirfd, "criu-lite.img");
+
+	if (rc < 0)
+		return rc;
+	if (info->format_version != CHAIN_FORMAT_VERSION)
+		rc = err_set(err, -EPROTO, "criu-lite.img: format version %u, we know %u",
+			     info->format_version, CHAIN_FORMAT_VERSION);
+	else if (!id_ok(info->chain_id))
+		rc = err_set(err, -EBADMSG, "criu-lite.img: chain id is not 32 hexadecimal digits");
+	if (rc < 0)
+		sd_checkpoint__free_unpacked(info, NULL);
+	else
+		*out = info;
+	return rc;
+}
+
+int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err)
+{
+	char link[32];
+	ssize_t n = readlinkat(checkpoint_dirfd, "parent", link, sizeof(link) - 1);
+
+	*seq = 0;
+	if (n < 0)
+		return errno == ENOENT ? 0 : err_errno(err, "parent: read link");
+	link[n] = 0;
+	if (strncmp(link, "../", 3) || !chain_number(link + 3, seq))
+		return err_set(err, -EBADMSG, "parent: leads to %s, not to ../NUMBER", link);
+	return 0;
+}
+
+/* --- DIR/armed --------------------------------------------------------------------------- */
+
+int chain_armed_write(int chain_dirfd, SdArmed *armed, struct err *err)
+{
+	static const char name[] = ".armed.tmp";
+	scoped_writer w = NULL;
+	int rc;
+
+	armed->format_version = CHAIN_FORMAT_VERSION;
+	if (unlinkat(chain_dirfd, name, 0) < 0 && errno != ENOENT)
+		return err_errno(err, "%s: remove", name);
+	rc = img_create_as(&w, img_family_of("armed"), chain_dirfd, name, err);
+	if (!rc)
+		rc = img_append(w, armed, err);
+	if (!rc)
+		rc = img_sync(w, err);
+	if (!rc)
+		rc = img_close(&w, err);
+	if (!rc && renameat(chain_dirfd, name, chain_dirfd, "armed") < 0)
+		rc = err_errno(err, "armed: rename");
+	if (!rc && fsync(chain_dirfd) < 0)
+		rc = err_errno(err, "armed: fsync of its directory");
+	return rc;
+}
+
+int chain_armed_read(SdArmed **out, int chain_dirfd, struct err *err)
+{
+	SdArmed *armed;
+	int rc = img_read_one(&armed, err, chain_dirfd, "armed");
+
+	if (rc < 0)
+		return rc;
+	if (armed->format_version != CHAIN_FORMAT_VERSION || !id_ok(armed->chain_id)) {
+		sd_armed__free_unpacked(armed, NULL);
+		return err_set(err, -EBADMSG, "armed: is not of a format that we know");
+	}
+	*out = armed;
+	return 0;
+}
+
+int chain_armed_clear(int chain_dirfd, struct err *err)
+{
+	if (unlinkat(chain_dirfd, "armed", 0) < 0 && errno != ENOENT)
+		return err_errno(err, "armed: remove");
+	return fsync(chain_dirfd) < 0 ? err_errno(err, "armed: fsync of its directory") : 0;
+}
