@@ -12,13 +12,18 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* A new reference. Text that is not UTF-8 becomes {"hex": "..."}. */
+/*
+ * A new reference. Hexadecimal fields are strings ("0x7f..."), as are numbers that a JSON
+ * integer of 64 bits with sign cannot hold; text that is not UTF-8 becomes {"hex": "..."}.
+ */
 json_t *text_json(const ProtobufCMessage *m);
 /* One field a line, nested messages indented by @depth tabs. */
 void text_print(FILE *out, const ProtobufCMessage *m, unsigned int depth);
 
-/* A whole image, whatever its family. JSON: {"magic": name, "entries": [...]}, payloads as
- * {"payload": bytes}; a raw file is {"raw": size}. */
+/*
+ * A whole image, whatever its family. JSON: {"file": name, "entries": [...]}, where an entry that
+ * raw bytes follow has "payload_bytes"; a raw file is {"file": name, "raw_bytes": size}.
+ */
 int text_image_json(json_t **out, int dirfd, const char *name, struct err *err);
 int text_image_print(FILE *out, int dirfd, const char *name, struct err *err);
 
