@@ -60,6 +60,18 @@ static void add_region(struct page_regions *out, const struct page_region *r)
 		ARRAY_PUSH(out->v, out->n, out->cap, *r);
 }
 
+/*
+ * The kernel walks in steps of its own and sets walk_end when a step fills up. When the
+ * last step does not (seen on 6.18), walk_end is left at the step before, and the regions
+ * behind it would come a second time.
+ */
+static uint64_t walked_to(const struct pm_scan_arg *arg, const struct page_region *batch, int n)
+{
+	if (n && batch[n - 1].end > arg->walk_end)
+		return batch[n - 1].end;
+	return arg->walk_end;
+}
+
 int pagemap_scan(int pagemap_fd, uint64_t start, uint64_t end, const struct pagemap_query *query,
 		 struct page_regions *out, struct err *err)
 {
@@ -77,6 +89,7 @@ int pagemap_scan(int pagemap_fd, uint64_t start, uint64_t end, const struct page
 	};
 
 	while (start < end) {
+		uint64_t next;
 		int n;
 
 		arg.start = start;
@@ -88,9 +101,10 @@ int pagemap_scan(int pagemap_fd, uint64_t start, uint64_t end, const struct page
 			return err_errno(err, "PAGEMAP_SCAN of %" PRIx64 "-%" PRIx64, start, end);
 		for (int i = 0; i < n; i++)
 			add_region(out, &batch[i]);
-		if (arg.walk_end <= start)
+		next = walked_to(&arg, batch, n);
+		if (next <= start)
 			return err_set(err, -EIO, "PAGEMAP_SCAN stands still at %" PRIx64, start);
-		start = arg.walk_end;
+		start = next;
 	}
 	return 0;
 }
