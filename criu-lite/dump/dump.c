@@ -139,9 +139,10 @@ static int enter(struct story *d, struct err *err)
 	struct freeze_options fo = { .timeout_ms = d->opt->timeout_ms,
 				     .unprotected = d->opt->unprotected };
 	struct task *task;
-	int rc = 0;
+	int rc;
 
 	phase(&d->phases, "enter");
+	rc = track_begin(d->track, &d->tree, err);
 	for_each_live_task (task, &d->tree)
 		if (!rc)
 			rc = remote_enter(task, &fo, err);
@@ -165,10 +166,7 @@ static int copy_pages(struct story *d, struct err *err)
 	d->saver.track = d->track;
 	d->saver.dirfd = chain_fd(d->chain);
 	phase(&d->phases, "pages");
-	rc = memory_save(&d->saver, err);
-	if (!rc)
-		rc = track_end(d->track, &d->tree, err);
-	return rc;
+	return memory_save(&d->saver, err);
 }
 
 static int leave(struct story *d, struct err *err)
@@ -180,6 +178,8 @@ static int leave(struct story *d, struct err *err)
 	for_each_live_task (task, &d->tree)
 		if (!rc)
 			rc = remote_leave(task, err);
+	if (!rc)
+		rc = track_end(d->track, &d->tree, err);
 	return rc;
 }
 
@@ -258,6 +258,8 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 
 	phase(&d->phases, "write");
 	rc = write_images(&d->saver, err);
+	if (!rc)
+		rc = track_write(d->track, d->saver.dirfd, err);
 	if (!rc)
 		rc = describe(d, c, err);
 	if (rc < 0)

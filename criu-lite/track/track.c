@@ -1,6 +1,7 @@
 /* track.c - choosing a tracker, and handing every call on to it. */
 #include "criu-lite/track/tracker.h"
 #include "base/mem.h"
+#include "criu-lite/track/armed.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,6 +9,9 @@
 
 /* Best first: "auto" takes the first that works. */
 static const struct tracker *const track_table[] = {
+	&track_soft_dirty,
+	&track_wp_async,
+	&track_hash,
 	&track_none,
 };
 
@@ -47,6 +51,7 @@ static int choose(const char *name, const struct tracker **out, struct err *err)
 
 static void track_free(struct track *t)
 {
+	armed_release(t);
 	free((char *)t->rq.name);
 	free((char *)t->rq.chain_id);
 	free(t->full_reason);
@@ -55,7 +60,7 @@ static void track_free(struct track *t)
 
 int track_open(struct track **out, const struct track_request *rq, struct err *err)
 {
-	const struct tracker *tracker;
+	const struct tracker *tracker = NULL;
 	struct track *t;
 	int rc;
 
@@ -67,7 +72,11 @@ int track_open(struct track **out, const struct track_request *rq, struct err *e
 	t->rq = *rq;
 	t->rq.name = xstrdup(tracker->name);
 	t->rq.chain_id = xstrdup(rq->chain_id ? rq->chain_id : "");
-	rc = tracker->open ? tracker->open(t, err) : 0;
+	if (rq->full)
+		track_set_full(t, "--full was given");
+	rc = armed_open(t, err);
+	if (!rc && tracker->open)
+		rc = tracker->open(t, err);
 	if (rc < 0) {
 		track_free(t);
 		return err_add(err, rc, "tracker %s", tracker->name);
@@ -88,14 +97,21 @@ const char *track_full_reason(const struct track *t)
 
 int track_begin(struct track *t, struct tree *tree, struct err *err)
 {
-	return t->tracker->begin ? t->tracker->begin(t, tree, err) : 0;
+	int rc = armed_check(t, tree, err);
+
+	if (!rc && t->tracker->begin)
+		rc = t->tracker->begin(t, tree, err);
+	return rc;
 }
 
 int track_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 	       struct track_runs *runs, struct err *err)
 {
-	int rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
+	int rc;
 
+	t->scanned = true;
+	armed_note(t, task);
+	rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
 	if (rc < 0)
 		return err_add(err, rc, "tracker %s", t->tracker->name);
 	return 0;
@@ -113,13 +129,24 @@ bool track_same(struct track *t, uint64_t object, uint64_t vaddr, const void *pa
 
 int track_end(struct track *t, struct tree *tree, struct err *err)
 {
-	return t->tracker->end ? t->tracker->end(t, tree, err) : 0;
+	int rc = armed_set_canaries(t, tree, err);
+
+	if (!rc && t->tracker->end)
+		rc = t->tracker->end(t, tree, err);
+	return rc;
+}
+
+int track_write(struct track *t, int dirfd, struct err *err)
+{
+	return t->tracker->write ? t->tracker->write(t, dirfd, err) : 0;
 }
 
 int track_close(struct track *t, struct tree *tree, bool published, struct err *err)
 {
 	int rc = t->tracker->close ? t->tracker->close(t, tree, published, err) : 0;
 
+	if (!rc)
+		rc = armed_close(t, published, err);
 	track_free(t);
 	return rc;
 }

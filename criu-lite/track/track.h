@@ -56,8 +56,8 @@ const char *track_name(const struct track *t);
 const char *track_full_reason(const struct track *t);
 
 /*
- * On the frozen tree: decide whether this can be an increment (armed record, start
- * times, boot id, witness pages). After this, track_full_reason is final.
+ * On the frozen tree, not yet entered: decide whether this can be an increment (armed record, start
+ * times, boot id, canaries). After this, track_full_reason is final.
  */
 int track_begin(struct track *t, struct tree *tree, struct err *err);
 
@@ -70,12 +70,17 @@ int track_begin(struct track *t, struct tree *tree, struct err *err);
 int track_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 	       struct track_runs *runs, struct err *err);
 bool track_compares(const struct track *t);
-/* Hash tracker: remember @page (4096 bytes) of @task (or shmem object) at @vaddr for the next
- * dump; true when it equals the parent's. */
+/*
+ * Hash tracker: remember @page (4096 bytes) at @vaddr of @object (a pid, or TRACK_SHMEM |
+ * the shared object's id) for the next dump; true when it equals the parent's.
+ */
+#define TRACK_SHMEM ((uint64_t)1 << 63)
 bool track_same(struct track *t, uint64_t object, uint64_t vaddr, const void *page);
 
-/* Before the thaw: rewrite the witness byte, note where it is. */
+/* After leaving, before the thaw: rewrite the canary byte of each address space. */
 int track_end(struct track *t, struct tree *tree, struct err *err);
+/* After the thaw: the tracker's own files, into the checkpoint being built. */
+int track_write(struct track *t, int dirfd, struct err *err);
 /*
  * After the checkpoint is published (@published) or given up: hand descriptors to
  * the keeper, write hashes and the armed record, or drop them. Frees @t.

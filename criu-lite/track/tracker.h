@@ -12,14 +12,19 @@
 struct tracker {
 	const char *name;
 	bool compares; /* see track_compares */
+	bool arms;     /* marks pages clean: the armed record is read and written */
 	/* Does it work here? Tried on ourselves, so that it never has to be believed. */
 	int (*probe)(struct err *err);
 	int (*open)(struct track *t, struct err *err);
 	int (*begin)(struct track *t, struct tree *tree, struct err *err);
+	/* Is the page at @addr reported written? 1, 0 or a negative errno; nothing is armed. */
+	int (*canary)(struct track *t, struct task *task, uint64_t addr, struct err *err);
 	int (*scan)(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 		    struct track_runs *runs, struct err *err);
 	bool (*same)(struct track *t, uint64_t object, uint64_t vaddr, const void *page);
 	int (*end)(struct track *t, struct tree *tree, struct err *err);
+	/* Files of its own, into the checkpoint being built. */
+	int (*write)(struct track *t, int dirfd, struct err *err);
 	int (*close)(struct track *t, struct tree *tree, bool published, struct err *err);
 };
 
@@ -27,6 +32,10 @@ struct track {
 	const struct tracker *tracker;
 	struct track_request rq; /* its texts are copies, owned */
 	char *full_reason;	 /* owned; NULL: an increment */
+	SdArmed *found;		 /* the record that was there, owned; NULL: none */
+	SdArmed *armed;		 /* the same, if it can be trusted; else NULL */
+	SdArmed *next;		 /* what will be written: tasks are added by armed_note */
+	bool scanned;		 /* from here the old record is worth nothing */
 	void *own;
 };
 
@@ -43,6 +52,9 @@ void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool writ
 int track_populated(struct task *task, const struct track_vma *vma, size_t n_vma,
 		    struct track_runs *runs, struct err *err);
 
+extern const struct tracker track_soft_dirty;
+extern const struct tracker track_wp_async;
+extern const struct tracker track_hash;
 extern const struct tracker track_none;
 
 #endif

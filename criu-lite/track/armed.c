@@ -1,0 +1,172 @@
+/* armed.c - who armed the tracker, for which checkpoint, and whether nobody did since. */
+#include "criu-lite/track/armed.h"
+#include "base/mem.h"
+#include "criu-lite/remote/remote.h"
+#include "images/chain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/uio.h>
+
+static char *boot_id(void)
+{
+	scoped_fd fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	char text[37] = "";
+
+	if (fd < 0 || read(fd, text, 36) != 36)
+		return xstrdup("unknown");
+	return xstrdup(text);
+}
+
+static SdArmed *new_record(const struct track *t)
+{
+	SdArmed *a = xmalloc(sizeof(*a));
+
+	sd_armed__init(a);
+	a->chain_id = xstrdup(t->rq.chain_id);
+	a->seq = t->rq.seq;
+	a->boot_id = boot_id();
+	a->tracker = xstrdup(t->tracker->name);
+	return a;
+}
+
+/* Why the record cannot vouch for this dump's parent; NULL when it can. */
+static char *mistrust(const struct track *t, const SdArmed *a)
+{
+	if (strcmp(a->chain_id, t->rq.chain_id))
+		return xstrdup("the tracker was armed for another chain");
+	if (strcmp(a->boot_id, t->next->boot_id))
+		return xstrdup("the machine was restarted since the last checkpoint");
+	if (strcmp(a->tracker, t->tracker->name))
+		return xasprintf("the last checkpoint used the tracker %s", a->tracker);
+	if (a->seq > t->rq.parent_seq)
+		return xasprintf("checkpoint %u was begun but never published", a->seq);
+	if (a->seq < t->rq.parent_seq)
+		return xasprintf("the tracker is armed for checkpoint %u, not for %u", a->seq,
+				 t->rq.parent_seq);
+	return NULL;
+}
+
+int armed_open(struct track *t, struct err *err)
+{
+	scoped char *why = NULL;
+	SdArmed *a = NULL;
+	int rc;
+
+	t->next = new_record(t);
+	rc = chain_armed_read(&a, t->rq.chain_dirfd, err);
+	if (rc < 0 && rc != -ENOENT && rc != -EBADMSG)
+		return rc;
+	t->found = a;
+	if (rc < 0)
+		why = xstrdup(rc == -ENOENT ? "no tracker is armed for this chain"
+					    : "the record of the armed tracker is damaged");
+	else
+		why = mistrust(t, a);
+	if (why && t->tracker->arms)
+		track_set_full(t, "%s", why);
+	else if (!why)
+		t->armed = a;
+	/* A tracker that arms nothing leaves the record to grow old by itself. */
+	return t->tracker->arms ? chain_armed_write(t->rq.chain_dirfd, t->next, err) : 0;
+}
+
+static const SdArmedTask *record_of(const SdArmed *armed, pid_t pid)
+{
+	for (size_t i = 0; armed && i < armed->n_tasks; i++)
+		if (armed->tasks[i]->pid == (uint32_t)pid)
+			return armed->tasks[i];
+	return NULL;
+}
+
+bool armed_knows(const SdArmed *armed, const struct task *task)
+{
+	const SdArmedTask *r = record_of(armed, task->pid);
+
+	return r && r->start_time == task->start_time;
+}
+
+static int check_canary(struct track *t, struct task *task, struct err *err)
+{
+	const SdArmedTask *r = record_of(t->armed, task->pid);
+	int rc;
+
+	if (!r || r->start_time != task->start_time || !r->has_canary)
+		return 0;
+	rc = t->tracker->canary(t, task, r->canary, err);
+	if (rc == 0)
+		track_set_full(t,
+			       "task %d runs another program now, or somebody else has armed the "
+			       "tracker",
+			       task->pid);
+	return rc < 0 ? rc : 0;
+}
+
+int armed_check(struct track *t, struct tree *tree, struct err *err)
+{
+	const struct task *root = tree->task[0];
+	struct task *task;
+	int rc = 0;
+
+	if (!t->armed || t->full_reason || !t->tracker->arms)
+		return 0;
+	if (record_of(t->armed, root->pid) && !armed_knows(t->armed, root))
+		track_set_full(t, "the pid %d has a new owner", root->pid);
+	else if (!armed_knows(t->armed, root))
+		track_set_full(t, "the last checkpoint was of another tree");
+	for_each_live_task (task, tree)
+		if (!rc && !t->full_reason && t->tracker->canary)
+			rc = check_canary(t, task, err);
+	return rc;
+}
+
+void armed_note(struct track *t, const struct task *task)
+{
+	SdArmedTask *r = xmalloc(sizeof(*r));
+	SdArmed *a = t->next;
+	uint64_t start = 0, end = 0;
+
+	sd_armed_task__init(r);
+	r->pid = task->pid;
+	r->start_time = task->start_time;
+	remote_frame_pages(task, &start, &end);
+	if (end > start) {
+		r->has_canary = true;
+		r->canary = start;
+	}
+	a->tasks = xreallocarray(a->tasks, a->n_tasks + 1, sizeof(*a->tasks));
+	a->tasks[a->n_tasks++] = r;
+}
+
+int armed_set_canaries(struct track *t, struct tree *tree, struct err *err)
+{
+	for (size_t i = 0; t->tracker->canary && i < t->next->n_tasks; i++) {
+		SdArmedTask *r = t->next->tasks[i];
+		struct iovec zero = { "", 1 };
+		struct iovec there = { (void *)(uintptr_t)r->canary, 1 };
+
+		if (r->has_canary && process_vm_writev(r->pid, &zero, 1, &there, 1, 0) != 1)
+			return err_errno(err, "task %u: rewriting the tracker's canary", r->pid);
+	}
+	return 0;
+}
+
+int armed_close(struct track *t, bool published, struct err *err)
+{
+	if (!t->tracker->arms)
+		return 0;
+	if (published)
+		return chain_armed_write(t->rq.chain_dirfd, t->next, err);
+	if (!t->scanned && t->found)
+		return chain_armed_write(t->rq.chain_dirfd, t->found, err);
+	return 0;
+}
+
+void armed_release(struct track *t)
+{
+	if (t->found)
+		sd_armed__free_unpacked(t->found, NULL);
+	if (t->next)
+		sd_armed__free_unpacked(t->next, NULL);
+}

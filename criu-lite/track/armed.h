@@ -1,0 +1,30 @@
+/*
+ * armed - the durable record of what a tracker is armed for (DIR/armed).
+ *
+ * "Arming for N+1" is written before the freeze, the tasks and their canaries
+ * once N+1 is published. A tracker may call pages unwritten only when the
+ * record is for the parent, from this boot, and knows the task by its start
+ * time. A canary is a zero byte in a page of the leader's stack that nobody
+ * uses, rewritten right after arming: when it is not reported written the next
+ * time, somebody else has armed since, and writes are lost.
+ */
+#ifndef TRACK_ARMED_H
+#define TRACK_ARMED_H
+
+#include "criu-lite/track/tracker.h"
+
+/* Read the record; set t->armed, or say in @t why the dump is full. Then write "arming". */
+int armed_open(struct track *t, struct err *err);
+/* The frozen tree against the record: owner of the root's pid, canaries. */
+int armed_check(struct track *t, struct tree *tree, struct err *err);
+/* Is @task, with this start time, one that the record's arming covered? */
+bool armed_knows(const SdArmed *armed, const struct task *task);
+/* @task is being armed, and entered: note it and where its canary will be. */
+void armed_note(struct track *t, const struct task *task);
+/* Rewrite the canaries of all that were noted. */
+int armed_set_canaries(struct track *t, struct tree *tree, struct err *err);
+/* The final record; or, when nothing was scanned, the one that was there. */
+int armed_close(struct track *t, bool published, struct err *err);
+void armed_release(struct track *t);
+
+#endif

@@ -1,0 +1,191 @@
+/* soft_dirty.c - bit 55 of /proc/PID/pagemap, cleared by writing 4 to /proc/PID/clear_refs. */
+#include "base/mem.h"
+#include "criu-lite/proc/pagemap.h"
+#include "criu-lite/track/armed.h"
+#include "criu-lite/track/tracker.h"
+#include "images/chain.h"
+#include "images/img.h"
+#include "proto/mm.pb-c.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PAGE	   4096ull
+#define READ_PAGES 32768ull
+#define THERE	   (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)
+#define KINDS	   (THERE | PAGE_IS_FILE | PAGE_IS_PFNZERO)
+
+static int clear_refs(int fd)
+{
+	return write(fd, "4", 1) == 1 ? 0 : -errno;
+}
+
+/*
+ * Many kernels are built without soft-dirty: then writing to clear_refs succeeds
+ * and the bit never sets. Only trying it tells.
+ */
+static int probe_on(char *page, int clear, int pagemap, struct err *err)
+{
+	uint64_t entry[2];
+
+	page[0] = 1;
+	if (clear_refs(clear) < 0)
+		return err_errno(err, "clearing soft-dirty bits");
+	if (proc_pagemap_read(pagemap, (uintptr_t)page, 1, &entry[0], err) < 0)
+		return -EIO;
+	page[0] = 2;
+	if (proc_pagemap_read(pagemap, (uintptr_t)page, 1, &entry[1], err) < 0)
+		return -EIO;
+	if (entry[0] & PME_SOFT_DIRTY || !(entry[1] & PME_SOFT_DIRTY))
+		return err_set(err, -ENOTSUP, "this kernel is built without soft-dirty tracking");
+	return 0;
+}
+
+static int sd_probe(struct err *err)
+{
+	scoped_fd clear = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	scoped_fd pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	char *page;
+	int rc;
+
+	if (clear < 0 || pagemap < 0)
+		return err_errno(err, "opening /proc/self/clear_refs and pagemap");
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return err_errno(err, "mapping a page");
+	rc = probe_on(page, clear, pagemap, err);
+	munmap(page, PAGE);
+	return rc;
+}
+
+/* --- the parent's VMAs ---------------------------------------------------------- */
+
+/*
+ * Kernels before about 6.19 can lose the mark "this VMA is new" when VMAs merge,
+ * and then pages of a new mapping look clean. So only a VMA that the parent
+ * has, with the same borders, is believed.
+ */
+static MmEntry *parent_mm(const struct track *t, const struct task *task)
+{
+	MmEntry *mm = NULL;
+	int dir = chain_checkpoint(t->rq.chain_dirfd, t->rq.parent_seq, NULL);
+
+	if (dir < 0)
+		return NULL;
+	if (img_read_one(&mm, NULL, dir, "mm-%u.img", (unsigned)task->pid) < 0)
+		mm = NULL;
+	close(dir);
+	return mm;
+}
+
+/* VMAs of the image ascend, as ours do: @at walks along. */
+static bool parent_has(const MmEntry *mm, size_t *at, const struct track_vma *v)
+{
+	while (*at < mm->n_vmas && mm->vmas[*at]->start < v->start)
+		++*at;
+	return *at < mm->n_vmas && mm->vmas[*at]->start == v->start && mm->vmas[*at]->end == v->end;
+}
+
+/* --- scanning ---------------------------------------------------------------------- */
+
+static bool counts(const struct track_vma *v, uint64_t categories)
+{
+	if (v->shared)
+		return true;
+	if (v->file)
+		return !(categories & PAGE_IS_FILE);
+	return !(categories & PAGE_IS_PFNZERO);
+}
+
+static int by_scan(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
+		   struct err *err)
+{
+	static const struct pagemap_query q = { .anyof = THERE,
+						.return_mask = KINDS | PAGE_IS_SOFT_DIRTY };
+	struct page_regions found = {};
+	int rc = pagemap_scan(pagemap, v->start, v->end, &q, &found, err);
+
+	for (size_t i = 0; rc >= 0 && i < found.n; i++) {
+		const struct page_region *r = &found.v[i];
+
+		if (counts(v, r->categories))
+			track_run_add(runs, r->start, r->end,
+				      !known || r->categories & PAGE_IS_SOFT_DIRTY);
+	}
+	page_regions_release(&found);
+	return rc < 0 ? rc : 0;
+}
+
+/* Kernels whose PAGEMAP_SCAN does not know soft-dirty, or that have none. */
+static int by_reading(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
+		      struct err *err)
+{
+	scoped uint64_t *entry = xcalloc(READ_PAGES, sizeof(*entry));
+
+	for (uint64_t at = v->start; at < v->end; at += READ_PAGES * PAGE) {
+		uint64_t n = (v->end - at) / PAGE < READ_PAGES ? (v->end - at) / PAGE : READ_PAGES;
+		int rc = proc_pagemap_read(pagemap, at, n, entry, err);
+
+		if (rc < 0)
+			return rc;
+		for (uint64_t i = 0; i < n; i++) {
+			bool file = entry[i] & PME_FILE;
+
+			if (entry[i] & (PME_PRESENT | PME_SWAPPED) &&
+			    counts(v, file ? PAGE_IS_FILE : 0))
+				track_run_add(runs, at + i * PAGE, at + (i + 1) * PAGE,
+					      !known || entry[i] & PME_SOFT_DIRTY);
+		}
+	}
+	return 0;
+}
+
+static int scan_vma(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
+		    struct err *err)
+{
+	int rc = by_scan(pagemap, v, known, runs, err);
+
+	if (rc == -ENOTTY || rc == -EINVAL || rc == -EPERM)
+		rc = by_reading(pagemap, v, known, runs, err);
+	return rc;
+}
+
+static int sd_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
+		   struct track_runs *runs, struct err *err)
+{
+	bool known = !t->full_reason && armed_knows(t->armed, task);
+	MmEntry *mm = known ? parent_mm(t, task) : NULL;
+	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
+	scoped_fd clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
+	size_t at = 0;
+	int rc = pagemap < 0 ? pagemap : 0;
+
+	for (size_t i = 0; !rc && i < n_vma; i++)
+		rc = scan_vma(pagemap, &vma[i], mm && parent_has(mm, &at, &vma[i]), runs, err);
+	if (mm)
+		mm_entry__free_unpacked(mm, NULL);
+	if (rc < 0)
+		return rc;
+	rc = clear < 0 ? clear : clear_refs(clear);
+	return rc < 0 ? err_code(err, rc, "task %d: clearing soft-dirty bits", task->pid) : 0;
+}
+
+static int sd_canary(struct track *t, struct task *task, uint64_t addr, struct err *err)
+{
+	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
+	uint64_t entry = 0;
+	int rc = pagemap < 0 ? pagemap
+			     : proc_pagemap_read(pagemap, addr & ~(PAGE - 1), 1, &entry, err);
+
+	return rc < 0 ? rc : !!(entry & PME_SOFT_DIRTY);
+}
+
+const struct tracker track_soft_dirty = {
+	.name = "soft-dirty",
+	.arms = true,
+	.probe = sd_probe,
+	.canary = sd_canary,
+	.scan = sd_scan,
+};

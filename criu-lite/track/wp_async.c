@@ -1,0 +1,365 @@
+/* wp_async.c - userfaultfd write protection without a monitor, read back by PAGEMAP_SCAN. */
+#include "base/mem.h"
+#include "criu-lite/proc/pagemap.h"
+#include "criu-lite/remote/remote.h"
+#include "criu-lite/track/armed.h"
+#include "criu-lite/track/keeper.h"
+#include "criu-lite/track/tracker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define PAGE  4096ull
+#define THERE (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)
+
+/*
+ * One walk reports and arms. "Present or swapped" keeps holes out: asking for
+ * written pages alone matches holes as well, and arming them fills the task's
+ * page tables. CHECK_WPASYNC makes memory that is not registered an error;
+ * without it such memory would be passed over, and its writes lost.
+ */
+static const struct pagemap_query arming = {
+	.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+	.anyof = THERE,
+	.return_mask = THERE | PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO,
+};
+
+static int uffd_init(int uffd)
+{
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
+					      UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
+
+	return ioctl(uffd, UFFDIO_API, &api) < 0 ? -errno : 0;
+}
+
+static int uffd_register(int uffd, uint64_t start, uint64_t end)
+{
+	struct uffdio_register r = { .range = { start, end - start },
+				     .mode = UFFDIO_REGISTER_MODE_WP };
+
+	return ioctl(uffd, UFFDIO_REGISTER, &r) < 0 ? -errno : 0;
+}
+
+/* --- does it work here? ------------------------------------------------------ */
+
+static int probe_on(char *page, int uffd, int pagemap, struct err *err)
+{
+	uint64_t at = (uintptr_t)page;
+	struct page_regions before = {}, after = {};
+	int rc = uffd_init(uffd);
+
+	page[0] = 1;
+	if (!rc)
+		rc = uffd_register(uffd, at, at + PAGE);
+	if (rc < 0)
+		return err_code(err, rc,
+				"this kernel's userfaultfd cannot write-protect "
+				"asynchronously");
+	rc = pagemap_scan(pagemap, at, at + PAGE, &arming, &before, err);
+	page[0] = 2;
+	if (!rc)
+		rc = pagemap_scan(pagemap, at, at + PAGE, &arming, &after, err);
+	if (!rc && (after.n != 1 || !(after.v[0].categories & PAGE_IS_WRITTEN)))
+		rc = err_set(err, -ENOTSUP, "PAGEMAP_SCAN does not report a written page here");
+	page_regions_release(&before);
+	page_regions_release(&after);
+	return rc;
+}
+
+static int wp_probe(struct err *err)
+{
+	scoped_fd uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	scoped_fd pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	char *page;
+	int rc;
+
+	if (uffd < 0)
+		return err_errno(err, "userfaultfd");
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return err_errno(err, "mapping a page");
+	rc = probe_on(page, uffd, pagemap, err);
+	munmap(page, PAGE);
+	return rc;
+}
+
+/* --- the descriptors of this tree ----------------------------------------------- */
+
+struct wp {
+	struct kept *kept; /* one a task; fd -1: none */
+	size_t n, cap;
+};
+
+static struct kept *find(struct wp *wp, const struct task *task)
+{
+	for (size_t i = 0; i < wp->n; i++)
+		if (wp->kept[i].pid == task->pid && wp->kept[i].start_time == task->start_time)
+			return &wp->kept[i];
+	return NULL;
+}
+
+static int wp_open(struct track *t, struct err *err)
+{
+	t->own = xcalloc(1, sizeof(struct wp));
+	return 0;
+}
+
+/* One keeper a tree, whichever chain it is dumped to: by pid namespace, root and start time. */
+static char *keeper_name(const struct tree *tree)
+{
+	const struct task *root = tree->task[0];
+	struct stat ns = {};
+
+	stat("/proc/self/ns/pid", &ns);
+	return xasprintf("%lu-%d-%" PRIu64, (unsigned long)ns.st_ino, root->pid, root->start_time);
+}
+
+static int wp_begin(struct track *t, struct tree *tree, struct err *err)
+{
+	scoped char *name = keeper_name(tree);
+	struct wp *wp = t->own;
+	struct err why = {};
+
+	if (keeper_take(name, &wp->kept, &wp->n, &why) < 0)
+		track_set_full(t, "the keeper of the tracker is gone");
+	wp->cap = wp->n;
+	return 0;
+}
+
+/* The task opens a userfaultfd, we take it, the task closes its own: no trace stays in it. */
+static int open_in_task(struct task *task, struct err *err)
+{
+	struct plan p;
+	size_t row;
+	int64_t fd;
+	int ours = -1, rc;
+
+	remote_plan_init(task, &p);
+	row = plan_add(&p, PLAN_MAY, "userfaultfd", SYS_userfaultfd,
+		       O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	p.row[row].undo = SYS_close;
+	rc = remote_run(task, &p, err);
+	fd = rc < 0 ? rc : plan_ret(&p, row);
+	if (fd >= 0) {
+		ours = syscall(SYS_pidfd_getfd, task->pidfd, (int)fd, 0);
+		plan_reset(&p);
+		plan_add(&p, PLAN_MUST, "closing the userfaultfd", SYS_close, fd);
+		rc = remote_run(task, &p, err);
+		if (!rc)
+			rc = plan_judge(&p, err);
+	}
+	plan_release(&p);
+	if (rc < 0 && ours >= 0)
+		close(ours);
+	return rc < 0 ? rc : ours;
+}
+
+/*
+ * A task that cannot have one (its descriptor table is full, say) is not
+ * tracked: all its pages are written, every time.
+ */
+static int give_descriptor(struct wp *wp, struct task *task, struct err *err)
+{
+	struct kept k = { .pid = task->pid, .start_time = task->start_time, .fd = -1 };
+	int fd = open_in_task(task, err);
+
+	if (fd >= 0 && uffd_init(fd) == 0)
+		k.fd = fd;
+	else if (fd >= 0)
+		close(fd);
+	ARRAY_PUSH(wp->kept, wp->n, wp->cap, k);
+	return 0;
+}
+
+/* --- scanning ------------------------------------------------------------------- */
+
+static bool counts(const struct track_vma *v, uint64_t categories)
+{
+	if (v->shared)
+		return true;
+	if (v->file)
+		return !(categories & PAGE_IS_FILE);
+	return !(categories & PAGE_IS_PFNZERO);
+}
+
+struct scan {
+	struct track *t;
+	struct task *task;
+	struct kept *k;
+	int pagemap;
+	bool known; /* the parent has this task, and was armed for it */
+	struct page_regions found;
+	struct track_runs *runs;
+};
+
+/* @fresh: registered only now, so that nothing is known of it. */
+static void take_regions(struct scan *s, const struct track_vma *v, bool fresh)
+{
+	for (size_t i = 0; i < s->found.n; i++) {
+		const struct page_region *r = &s->found.v[i];
+
+		if (counts(v, r->categories))
+			track_run_add(s->runs, r->start, r->end,
+				      fresh || !s->known || r->categories & PAGE_IS_WRITTEN);
+	}
+}
+
+static int scan_vma(struct scan *s, const struct track_vma *v, struct err *err)
+{
+	bool fresh = false;
+	int rc;
+
+	s->found.n = 0;
+	rc = pagemap_scan(s->pagemap, v->start, v->end, &arming, &s->found, err);
+	if (rc == -EPERM) {
+		fresh = true;
+		rc = uffd_register(s->k->fd, v->start, v->end);
+		if (rc < 0)
+			return rc;
+		s->found.n = 0;
+		rc = pagemap_scan(s->pagemap, v->start, v->end, &arming, &s->found, err);
+	}
+	if (rc < 0)
+		return rc;
+	take_regions(s, v, fresh);
+	return 0;
+}
+
+static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma, struct err *err)
+{
+	for (size_t i = 0; i < n_vma; i++) {
+		int rc = scan_vma(s, &vma[i], err);
+
+		/* What cannot be registered is written every time. */
+		if (rc < 0)
+			rc = track_populated(s->task, &vma[i], 1, s->runs, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* After exec(2) the descriptor belongs to an address space that is gone. */
+static bool is_stale(struct kept *k, const struct track_vma *v)
+{
+	return k->fd >= 0 && uffd_register(k->fd, v->start, v->end) == -ESRCH;
+}
+
+static int wp_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
+		   struct track_runs *runs, struct err *err)
+{
+	struct wp *wp = t->own;
+	struct scan s = { .t = t, .task = task, .runs = runs };
+	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
+	int rc = 0;
+
+	if (pagemap < 0)
+		return pagemap;
+	if (!n_vma)
+		return 0;
+	s.pagemap = pagemap;
+	s.k = find(wp, task);
+	s.known = s.k && s.k->fd >= 0 && !t->full_reason && armed_knows(t->armed, task);
+	if (s.k && is_stale(s.k, &vma[0])) {
+		close(s.k->fd);
+		s.k->pid = 0;
+		s.k->fd = -1;
+		s.k = NULL;
+		s.known = false;
+	}
+	if (!s.k) {
+		rc = give_descriptor(wp, task, err);
+		s.k = find(wp, task);
+	}
+	if (rc < 0)
+		return rc;
+	rc = s.k->fd < 0 ? track_populated(task, vma, n_vma, runs, err)
+			 : scan_all(&s, vma, n_vma, err);
+	page_regions_release(&s.found);
+	return rc;
+}
+
+static int wp_canary(struct track *t, struct task *task, uint64_t addr, struct err *err)
+{
+	static const struct pagemap_query looking = { .mask = PAGE_IS_WRITTEN,
+						      .anyof = THERE,
+						      .return_mask = PAGE_IS_WRITTEN };
+	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
+	struct page_regions found = {};
+	int rc;
+
+	if (pagemap < 0)
+		return pagemap;
+	rc = pagemap_scan(pagemap, addr & ~(PAGE - 1), (addr & ~(PAGE - 1)) + PAGE, &looking,
+			  &found, err);
+	if (!rc)
+		rc = found.n > 0;
+	page_regions_release(&found);
+	return rc;
+}
+
+/* --- from this dump to the next ---------------------------------------------------- */
+
+static void forget_descriptors(struct wp *wp)
+{
+	for (size_t i = 0; i < wp->n; i++)
+		if (wp->kept[i].fd >= 0)
+			close(wp->kept[i].fd);
+	free(wp->kept);
+	free(wp);
+}
+
+/* Those of tasks that still are; the others' address spaces are gone. */
+static size_t keep_living(struct wp *wp, struct tree *tree)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < wp->n; i++) {
+		struct kept *k = &wp->kept[i];
+		const struct task *task = tree_find(tree, k->pid);
+
+		if (k->fd >= 0 && task && task->start_time == k->start_time)
+			wp->kept[n++] = *k;
+		else if (k->fd >= 0)
+			close(k->fd);
+	}
+	return wp->n = n;
+}
+
+static int wp_close(struct track *t, struct tree *tree, bool published, struct err *err)
+{
+	struct wp *wp = t->own;
+	int rc = 0;
+
+	if (t->scanned) {
+		scoped char *name = keeper_name(tree);
+
+		keeper_end(name);
+		if (published && keep_living(wp, tree))
+			rc = keeper_start(name, wp->kept, wp->n, err);
+		if (!rc)
+			t->next->keeper = xstrdup(name);
+	}
+	forget_descriptors(wp);
+	t->own = NULL;
+	return rc;
+}
+
+const struct tracker track_wp_async = {
+	.name = "wp-async",
+	.arms = true,
+	.probe = wp_probe,
+	.open = wp_open,
+	.begin = wp_begin,
+	.canary = wp_canary,
+	.scan = wp_scan,
+	.close = wp_close,
+};
