@@ -81,4 +81,9 @@ struct pm_scan_arg {
 #define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211 /* since 6.4 */
 #endif
 
+/* asm-generic/fcntl.h */
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17
+#endif
+
 #endif

@@ -12,9 +12,10 @@
 
 struct file_save_state {
 	uint32_t last_id;
-	void *opens;  /* descriptions seen, ordered: collect.c */
-	void *tables; /* descriptor tables seen, by task: collect.c */
+	void *opens;  /* descriptions seen, ordered: file.c */
+	void *tables; /* descriptor tables seen, by task: file.c */
 	void *links;  /* files known by a link: link.c */
+	int kcmp_error;
 
 	struct pipes_save *pipes;
 	struct epolls_save *epolls;
@@ -36,10 +37,17 @@ uint32_t file_new_id(struct file_save *s);
 FileEntry *file_entry_new(FdTypes type, uint32_t id, uint32_t flags);
 /* The nested message that belongs to the type; NULL if it is not there. */
 ProtobufCMessage *file_entry_nested(const FileEntry *e);
+/* Its owner of F_SETOWN (NULL: the type has none) and flags (0: the same). */
+FownEntry *file_entry_fown(const FileEntry *e);
+uint32_t file_entry_flags(const FileEntry *e);
 /* Exactly the nested message of its type is there, and their ids agree; else says what is wrong. */
 int file_entry_check(const FileEntry *e, struct err *err);
 /* @e goes into files.img; @s owns it from here. */
 void file_append(struct file_save *s, FileEntry *e);
+
+/* As many descriptors in the tool as its hard limit lets. */
+void file_raise_limit(void);
+void file_links_release(struct file_save *s);
 
 /* Our own copy of a descriptor of a frozen task, close-on-exec: pidfd_getfd(2). Negative errno. */
 int file_copy(const struct task *task, int fd, struct err *err);
@@ -51,6 +59,13 @@ int file_copy(const struct task *task, int fd, struct err *err);
 int file_path_check(const char *path, const struct stat *st, struct err *err);
 /* Fill in name, size, mode (and pos) of a REG message. */
 void file_reg_fill(RegFileEntry *reg, const char *path, const struct stat *st, uint64_t pos);
+
+/* A character device that can simply be opened again. */
+bool file_chardev_known(const struct stat *st);
+/* Names like "/secretmem" that the kernel gives to what never had a path, or NULL. */
+const char *file_nameless(const char *path);
+/* Open what a REG message names, checked to be what was saved: *@fd. */
+int file_reg_open(const RegFileEntry *reg, int *fd, struct err *err);
 
 /* Into an entry's fown; 0, or refuses an owner outside of the tree. */
 int file_fown_save(struct file_save *s, int copy, FownEntry *fown, struct err *err);
@@ -66,7 +81,7 @@ void file_describe(const struct fd_look *l, char *buf, size_t size);
 struct file_slot {
 	const FileEntry *e;
 	int fd;		    /* in the tool; -1: not open */
-	uint32_t tables;    /* how many tasks still wait for it */
+	uint32_t rows;	    /* of tables that still wait for it */
 	struct task *first; /* in tree order, of those that have a descriptor of it */
 	int first_fd;
 };

@@ -1,0 +1,110 @@
+/* fd_reg.c - regular files, and all else that a path and open(2) bring back. */
+#include "criu-lite/file/kinds.h"
+#include "criu-lite/file/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KERNEL_LARGEFILE 0100000 /* O_LARGEFILE, which the C library has as 0 here */
+
+/* Flags that stay with a description. None that creates or cuts a file. */
+#define LASTING_FLAGS                                                                              \
+	((uint32_t)(O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_ASYNC | O_DIRECT |    \
+		    KERNEL_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_PATH))
+
+static bool reg_match(const struct fd_look *l)
+{
+	return S_ISREG(l->st.st_mode) && l->link[0] == '/';
+}
+
+static int reg_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
+{
+	int rc = file_path_check(l->link, &l->st, err);
+
+	if (!rc)
+		file_reg_fill(e->reg, l->link, &l->st, l->info->pos);
+	return rc;
+}
+
+/* --- rebuilding ----------------------------------------------------------------- */
+
+static bool may_open(const RegFileEntry *reg, const struct stat *st)
+{
+	return S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || file_chardev_known(st) ||
+	       (reg->flags & O_PATH);
+}
+
+static int check_same(const RegFileEntry *reg, const struct stat *st, struct err *err)
+{
+	if (reg->has_mode && reg->mode != st->st_mode)
+		return err_set(err, -ESTALE, "%s: its mode is %#o, but was %#o when saved",
+			       reg->name, st->st_mode, reg->mode);
+	if (S_ISREG(st->st_mode) && reg->has_size && reg->size != (uint64_t)st->st_size)
+		return err_set(err, -ESTALE, "%s: its size is %lld bytes, but was %llu when saved",
+			       reg->name, (long long)st->st_size, (unsigned long long)reg->size);
+	return 0;
+}
+
+/* Before opening: to open the wrong thing (a FIFO, a tape) can block or do harm. */
+static int check_path(const RegFileEntry *reg, struct err *err)
+{
+	struct stat st;
+	int rc;
+
+	if (reg->has_ext && reg->ext)
+		return err_set(err, ERR_REFUSED, "%s: an external file is not supported",
+			       reg->name);
+	if (reg->name[0] != '/')
+		return err_set(err, -EBADMSG, "%s: not an absolute path", reg->name);
+	if (reg->flags & ~LASTING_FLAGS)
+		return err_set(err, ERR_REFUSED, "%s: open flags %#o are not supported", reg->name,
+			       reg->flags & ~LASTING_FLAGS);
+	rc = reg->flags & O_PATH ? lstat(reg->name, &st) : stat(reg->name, &st);
+	if (rc < 0 && errno == ENOENT)
+		return err_set(err, -ENOENT, "%s: it was there when saved, but is gone", reg->name);
+	if (rc < 0)
+		return err_errno(err, "%s", reg->name);
+	if (!may_open(reg, &st))
+		return err_set(err, ERR_REFUSED,
+			       "%s: neither a regular file nor a directory or harmless device",
+			       reg->name);
+	return check_same(reg, &st, err);
+}
+
+int file_reg_open(const RegFileEntry *reg, int *fd, struct err *err)
+{
+	struct stat st;
+	int rc = check_path(reg, err);
+
+	if (rc < 0)
+		return rc;
+	*fd = open(reg->name, (reg->flags & ~O_ASYNC) | O_CLOEXEC | O_NOCTTY);
+	if (*fd < 0)
+		return err_errno(err, "%s: open", reg->name);
+	rc = fstat(*fd, &st) < 0 ? err_errno(err, "%s: stat", reg->name)
+				 : check_same(reg, &st, err);
+	if (!rc && !(reg->flags & O_PATH) && reg->pos != UINT64_MAX && !S_ISCHR(st.st_mode) &&
+	    lseek(*fd, reg->pos, SEEK_SET) < 0)
+		rc = err_errno(err, "%s: go to position %llu", reg->name,
+			       (unsigned long long)reg->pos);
+	if (rc < 0) {
+		close(*fd);
+		*fd = -1;
+	}
+	return rc;
+}
+
+static int reg_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
+{
+	return file_reg_open(e->reg, fd, err);
+}
+
+const struct file_kind fd_reg = {
+	.name = "regular file",
+	.type = FD_TYPES__REG,
+	.match = reg_match,
+	.save = reg_save,
+	.build = reg_build,
+};

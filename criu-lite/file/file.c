@@ -1,0 +1,368 @@
+/* file.c - all descriptors of a frozen tree: which are one, what each is, what is refused. */
+#include "base/mem.h"
+#include "criu-lite/file/kinds.h"
+#include "criu-lite/file/state.h"
+#include "criu-lite/proc/status.h"
+#include "images/img.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <search.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+/* The first that matches saves it, so those that look at more than the file's type come first. */
+const struct file_kind *const file_kinds[] = {
+	&fd_path, &fd_memfd, &fd_chardev, &fd_dir, &fd_reg, NULL,
+};
+
+/*
+ * A description seen before. kcmp(2) orders all descriptions there are, but
+ * costs a system call: device and inode, known from fstat, go first.
+ */
+struct open_seen {
+	dev_t dev;
+	ino_t ino;
+	pid_t pid;
+	int fd;
+	int *error;  /* where kcmp's goes, as a comparison cannot fail: in the state */
+	uint32_t id; /* 0: refused */
+	FdTypes type;
+};
+
+struct table_seen {
+	pid_t pid;
+	int *error;
+};
+
+struct file_save_state *file_state(struct file_save *s)
+{
+	if (!s->state)
+		s->state = xcalloc(1, sizeof(*s->state));
+	return s->state;
+}
+
+uint32_t file_new_id(struct file_save *s)
+{
+	return ++file_state(s)->last_id;
+}
+
+void file_append(struct file_save *s, FileEntry *e)
+{
+	ARRAY_PUSH(s->entry, s->n_entries, s->cap_entries, e);
+}
+
+int file_copy(const struct task *task, int fd, struct err *err)
+{
+	int copy = syscall(SYS_pidfd_getfd, task->pidfd, fd, 0);
+
+	if (copy < 0)
+		return err_errno(err, "task %d: fd %d: copy of it (pidfd_getfd)", task->pid, fd);
+	return copy;
+}
+
+/* As a comparison function wants it: kcmp says 0 equal, 1 less, 2 greater. */
+static int kernel_order(pid_t a, pid_t b, int type, unsigned long ia, unsigned long ib, int *error)
+{
+	long rc = syscall(SYS_kcmp, a, b, type, ia, ib);
+
+	if (rc < 0)
+		*error = errno;
+	return rc == 1 ? -1 : rc == 2 ? 1 : 0;
+}
+
+static int compare_opens(const void *pa, const void *pb)
+{
+	const struct open_seen *a = pa, *b = pb;
+
+	if (a->dev != b->dev)
+		return a->dev < b->dev ? -1 : 1;
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return kernel_order(a->pid, b->pid, KCMP_FILE, a->fd, b->fd, a->error);
+}
+
+static int compare_tables(const void *pa, const void *pb)
+{
+	const struct table_seen *a = pa, *b = pb;
+
+	return kernel_order(a->pid, b->pid, KCMP_FILES, 0, 0, a->error);
+}
+
+/* *@found is @key or what was there before; @key is freed in the second case. */
+static int seen_before(void **tree, void *key, int (*compare)(const void *, const void *),
+		       const int *error, void **found, struct err *err)
+{
+	void **node = tsearch(key, tree, compare);
+
+	if (!node)
+		abort();
+	*found = *node;
+	if (*node != key)
+		free(key);
+	if (!*error)
+		return 0;
+	return err_code(err, -*error, "kcmp (needs CONFIG_KCMP)");
+}
+
+static struct open_seen *new_open(const struct fd_look *l, int *error)
+{
+	struct open_seen *o = xcalloc(1, sizeof(*o));
+
+	o->dev = l->st.st_dev;
+	o->ino = l->st.st_ino;
+	o->pid = l->task->pid;
+	o->fd = l->fd;
+	o->error = error;
+	return o;
+}
+
+/* --- one description -------------------------------------------------------------- */
+
+static const struct file_kind *kind_of(const struct fd_look *l)
+{
+	for (size_t i = 0; file_kinds[i]; i++)
+		if (file_kinds[i]->match && file_kinds[i]->match(l))
+			return file_kinds[i];
+	return NULL;
+}
+
+static int save_entry(struct file_save *s, const struct fd_look *l, FileEntry **out,
+		      struct err *err)
+{
+	const struct file_kind *kind = kind_of(l);
+	uint32_t flags = l->info->flags & ~(uint32_t)O_CLOEXEC;
+	FownEntry *fown;
+	char what[256];
+	int rc = 0;
+
+	if (l->info->n_locks)
+		return err_set(err, ERR_REFUSED, "a file lock or lease (on %s) is not supported",
+			       l->link);
+	if (!kind) {
+		file_describe(l, what, sizeof(what));
+		return err_set(err, ERR_REFUSED, "%s is not supported", what);
+	}
+	*out = file_entry_new(kind->type, file_new_id(s), flags);
+	fown = file_entry_fown(*out);
+	if (fown && !(flags & O_PATH))
+		rc = file_fown_save(s, l->copy, fown, err);
+	if (!rc)
+		rc = kind->save(s, l, *out, err);
+	return rc;
+}
+
+/* A description that was not seen before; what is refused is remembered as id 0. */
+static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *seen,
+		     struct err *err)
+{
+	scoped char *link = NULL;
+	scoped_fd copy = -1;
+	FileEntry *e = NULL;
+	struct err why = {};
+	char name[32];
+	int rc;
+
+	snprintf(name, sizeof(name), "fd/%d", l->fd);
+	rc = proc_readlink(l->task->proc, name, &link, err);
+	if (rc < 0)
+		return rc;
+	copy = file_copy(l->task, l->fd, err);
+	if (copy < 0)
+		return copy;
+	l->link = link;
+	l->copy = copy;
+	rc = save_entry(s, l, &e, &why);
+	if (!rc) {
+		seen->id = e->id;
+		seen->type = e->type;
+		file_append(s, e);
+		return 0;
+	}
+	if (e)
+		file_entry__free_unpacked(e, NULL);
+	if (rc != ERR_REFUSED)
+		return err_set(err, rc, "task %d: fd %d: %s", l->task->pid, l->fd, why.text);
+	refuse(s->refusals, "task %d: fd %d: %s", l->task->pid, l->fd, why.text);
+	return 0;
+}
+
+/* --- one table ---------------------------------------------------------------------- */
+
+static void add_fdinfo(struct task *task, const struct open_seen *o, int fd, bool cloexec)
+{
+	FdinfoEntry *row = xmalloc(sizeof(*row));
+
+	fdinfo_entry__init(row);
+	row->id = o->id;
+	row->type = o->type;
+	row->fd = fd;
+	row->flags = cloexec ? FD_CLOEXEC : 0;
+	task->fdinfo[task->n_fdinfo++] = row;
+}
+
+static int collect_fd(struct file_save *s, struct task *task, int fd, struct err *err)
+{
+	struct proc_fdinfo info = {};
+	struct fd_look l = { .task = task, .fd = fd, .info = &info, .copy = -1 };
+	struct file_save_state *state = file_state(s);
+	struct open_seen *key;
+	void *found;
+	char name[32];
+	int rc;
+
+	snprintf(name, sizeof(name), "fd/%d", fd);
+	if (fstatat(proc_dirfd(task->proc), name, &l.st, 0) < 0)
+		return err_errno(err, "task %d: fd %d: stat", task->pid, fd);
+	rc = proc_fdinfo_read(task->proc, fd, &info, err);
+	if (rc < 0)
+		return err_add(err, rc, "task %d: fd %d", task->pid, fd);
+	key = new_open(&l, &state->kcmp_error);
+	rc = seen_before(&state->opens, key, compare_opens, &state->kcmp_error, &found, err);
+	if (!rc && found == key)
+		rc = save_open(s, &l, key, err);
+	if (!rc && ((struct open_seen *)found)->id)
+		add_fdinfo(task, found, fd, info.flags & O_CLOEXEC);
+	proc_fdinfo_release(&info);
+	return rc;
+}
+
+static int collect_fds(struct file_save *s, struct task *task, struct err *err)
+{
+	scoped int *fd = NULL;
+	size_t n;
+	int rc = proc_list(task->proc, "fd", &fd, &n, err);
+
+	if (rc < 0)
+		return err_add(err, rc, "task %d", task->pid);
+	task->fdinfo = xcalloc(n, sizeof(*task->fdinfo));
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = collect_fd(s, task, fd[i], err);
+	return rc;
+}
+
+/* A directory of the task that is refused is no failure of the collecting. */
+static int add_dir(struct file_save *s, struct task *task, const char *link, uint32_t *id,
+		   struct err *err)
+{
+	struct err why = {};
+	int rc = file_add_link(s, task, link, O_RDONLY | O_DIRECTORY, id, &why);
+
+	if (rc == ERR_REFUSED) {
+		refuse(s->refusals, "%s", why.text);
+		return 0;
+	}
+	return rc < 0 ? err_set(err, rc, "%s", why.text) : 0;
+}
+
+static int collect_fs(struct file_save *s, struct task *task, struct err *err)
+{
+	struct proc_status status = {};
+	FsEntry *fs = xmalloc(sizeof(*fs));
+	int rc;
+
+	fs_entry__init(fs);
+	task->fs = fs;
+	rc = add_dir(s, task, "cwd", &fs->cwd_id, err);
+	if (!rc)
+		rc = add_dir(s, task, "root", &fs->root_id, err);
+	if (!rc)
+		rc = proc_status_read(task->proc, &status, err);
+	if (rc < 0)
+		return rc;
+	fs->has_umask = true;
+	fs->umask = status.umask & 0777;
+	proc_status_release(&status);
+	return 0;
+}
+
+static int collect_task(struct file_save *s, struct task *task, struct err *err)
+{
+	struct file_save_state *state = file_state(s);
+	struct table_seen *key = xmalloc(sizeof(*key)), *first;
+	void *found;
+	int rc;
+
+	*key = (struct table_seen) { task->pid, &state->kcmp_error };
+	rc = seen_before(&state->tables, key, compare_tables, &state->kcmp_error, &found, err);
+	if (rc < 0)
+		return err_add(err, rc, "task %d", task->pid);
+	first = found;
+	if (first->pid != task->pid) {
+		refuse(s->refusals,
+		       "task %d: a table of descriptors shared with task %d is not supported",
+		       task->pid, first->pid);
+		return 0;
+	}
+	rc = collect_fds(s, task, err);
+	return rc < 0 ? rc : collect_fs(s, task, err);
+}
+
+/* Copies come one at a time, but a kind may hold some: ask for all that we may have. */
+void file_raise_limit(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
+		return;
+	lim.rlim_cur = lim.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+int files_collect(struct file_save *s, struct err *err)
+{
+	struct task *task;
+	int rc = 0;
+
+	file_raise_limit();
+	for_each_live_task (task, s->tree)
+		if (!rc)
+			rc = collect_task(s, task, err);
+	for (size_t i = 0; !rc && file_kinds[i]; i++)
+		if (file_kinds[i]->settle)
+			rc = file_kinds[i]->settle(s, err);
+	return rc;
+}
+
+/* --- images -------------------------------------------------------------------------- */
+
+static int write_entries(struct file_save *s, int dirfd, struct err *err)
+{
+	scoped_writer w = NULL;
+	int rc = img_create(&w, err, dirfd, "files.img");
+
+	for (size_t i = 0; !rc && i < s->n_entries; i++)
+		rc = img_append(w, s->entry[i], err);
+	return rc < 0 ? rc : img_close(&w, err);
+}
+
+int files_write(struct file_save *s, int dirfd, struct err *err)
+{
+	int rc = write_entries(s, dirfd, err);
+
+	for (size_t i = 0; !rc && file_kinds[i]; i++)
+		if (file_kinds[i]->write)
+			rc = file_kinds[i]->write(s, dirfd, err);
+	return rc;
+}
+
+void files_save_release(struct file_save *s)
+{
+	for (size_t i = 0; s->state && file_kinds[i]; i++)
+		if (file_kinds[i]->save_release)
+			file_kinds[i]->save_release(s);
+	for (size_t i = 0; i < s->n_entries; i++)
+		file_entry__free_unpacked(s->entry[i], NULL);
+	free(s->entry);
+	if (s->state) {
+		tdestroy(s->state->opens, free);
+		tdestroy(s->state->tables, free);
+		file_links_release(s);
+	}
+	free(s->state);
+	s->state = NULL;
+	s->entry = NULL;
+	s->n_entries = s->cap_entries = 0;
+}

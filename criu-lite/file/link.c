@@ -1,0 +1,176 @@
+/* link.c - files that a task has without a descriptor: exe, cwd, root, mapped files. */
+#include "base/mem.h"
+#include "criu-lite/file/state.h"
+#include "criu-lite/proc/fdinfo.h"
+#include "criu-lite/proc/proc.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <search.h>
+#include <string.h>
+
+struct link_seen {
+	dev_t dev;
+	ino_t ino;
+	uint32_t flags, id;
+	char path[];
+};
+
+/* What has a name in this form without ever having had a place in the file system. */
+static const struct {
+	const char *prefix, *what;
+} nameless[] = {
+	{ "/secretmem", "memfd_secret memory" },
+	{ "/dmabuf:", "dma-buf" },
+	{ "/SYSV", "System V shared memory" },
+	{ "/[aio]", "an AIO context" },
+	{ "/anon_hugepage", "shared memory of huge pages" },
+	{ "/dev/zero", "shared anonymous memory" },
+	{ "/drm mm object", "graphics memory" },
+};
+
+const char *file_nameless(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nameless); i++)
+		if (!strncmp(path, nameless[i].prefix, strlen(nameless[i].prefix)))
+			return nameless[i].what;
+	return NULL;
+}
+
+static bool ends_deleted(const char *path)
+{
+	static const char tail[] = " (deleted)";
+	size_t len = strlen(path), n = sizeof(tail) - 1;
+
+	return len > n && !strcmp(path + len - n, tail);
+}
+
+static int refuse_gone(const char *path, const struct stat *st, struct err *err)
+{
+	const char *what = st->st_nlink ? NULL : file_nameless(path);
+
+	if (what)
+		return err_set(err, ERR_REFUSED, "%s is not supported", what);
+	return err_set(err, ERR_REFUSED, "deleted %s %s is not supported",
+		       S_ISDIR(st->st_mode) ? "directory" : "file", path);
+}
+
+int file_path_check(const char *path, const struct stat *st, struct err *err)
+{
+	struct stat now;
+	int rc;
+
+	if (path[0] != '/')
+		return err_set(err, ERR_REFUSED,
+			       "%s, which has no path from our root, is not supported", path);
+	if (st->st_nlink == 0)
+		return refuse_gone(path, st, err);
+	if (!strncmp(path, "/proc/", 6) && isdigit((unsigned char)path[6]))
+		return err_set(err, ERR_REFUSED, "%s, a file of a task, is not supported", path);
+	rc = S_ISLNK(st->st_mode) ? lstat(path, &now) : stat(path, &now);
+	if (rc < 0 && ends_deleted(path))
+		return refuse_gone(path, st, err);
+	if (rc < 0)
+		return err_set(err, ERR_REFUSED,
+			       "%s, which its path does not lead to (%s), is not supported", path,
+			       strerror(errno));
+	if (now.st_dev != st->st_dev || now.st_ino != st->st_ino)
+		return err_set(err, ERR_REFUSED,
+			       "%s, whose path leads to another file by now, is not supported",
+			       path);
+	return 0;
+}
+
+void file_reg_fill(RegFileEntry *reg, const char *path, const struct stat *st, uint64_t pos)
+{
+	bool grows = (reg->flags & O_ACCMODE) == O_WRONLY && (reg->flags & O_APPEND);
+
+	reg->name = xstrdup(path);
+	reg->pos = pos;
+	reg->has_mnt_id = true;
+	reg->mnt_id = -1;
+	reg->has_mode = true;
+	reg->mode = st->st_mode;
+	if (S_ISREG(st->st_mode) && !grows) {
+		reg->has_size = true;
+		reg->size = st->st_size;
+	}
+}
+
+/* --- by link ---------------------------------------------------------------------- */
+
+static int compare_links(const void *pa, const void *pb)
+{
+	const struct link_seen *a = pa, *b = pb;
+
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	if (a->dev != b->dev)
+		return a->dev < b->dev ? -1 : 1;
+	if (a->flags != b->flags)
+		return a->flags < b->flags ? -1 : 1;
+	return strcmp(a->path, b->path);
+}
+
+static struct link_seen *link_seen_new(const char *path, const struct stat *st, uint32_t flags)
+{
+	size_t len = strlen(path) + 1;
+	struct link_seen *l = xcalloc(1, sizeof(*l) + len);
+
+	l->dev = st->st_dev;
+	l->ino = st->st_ino;
+	l->flags = flags;
+	memcpy(l->path, path, len);
+	return l;
+}
+
+static int add_path(struct file_save *s, const char *path, const struct stat *st, uint32_t flags,
+		    uint32_t *id, struct err *err)
+{
+	struct link_seen *key = link_seen_new(path, st, flags), **node;
+	FileEntry *e;
+	int rc;
+
+	node = tfind(key, &file_state(s)->links, compare_links);
+	if (node) {
+		free(key);
+		*id = (*node)->id;
+		return 0;
+	}
+	rc = file_path_check(path, st, err);
+	if (!rc && !S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode) && !file_chardev_known(st))
+		rc = err_set(err, ERR_REFUSED, "device %s is not supported", path);
+	if (rc < 0) {
+		free(key);
+		return rc;
+	}
+	key->id = file_new_id(s);
+	e = file_entry_new(FD_TYPES__REG, key->id, flags);
+	file_reg_fill(e->reg, path, st, 0);
+	file_append(s, e);
+	if (!tsearch(key, &file_state(s)->links, compare_links))
+		abort();
+	*id = key->id;
+	return 0;
+}
+
+int file_add_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
+		  uint32_t *id, struct err *err)
+{
+	scoped char *path = NULL;
+	struct stat st;
+	int rc = proc_readlink(task->proc, link, &path, err);
+
+	if (rc < 0)
+		return err_add(err, rc, "task %d", task->pid);
+	if (fstatat(proc_dirfd(task->proc), link, &st, 0) < 0)
+		return err_errno(err, "task %d: %s (%s): stat", task->pid, link, path);
+	rc = add_path(s, path, &st, flags, id, err);
+	return rc < 0 ? err_add(err, rc, "task %d: %s", task->pid, link) : 0;
+}
+
+void file_links_release(struct file_save *s)
+{
+	tdestroy(s->state->links, free);
+}
