@@ -20,13 +20,13 @@ static int remove_directory(int dirfd, const char *name, struct err *err)
 
 	if (fd < 0)
 		return err_errno(err, "%s", name);
-	rc = names_read(&names, &n, fd, err);
+	rc = img_names(&names, &n, fd, err);
 	if (rc < 0)
 		return err_add(err, rc, "%s", name);
 	for (size_t i = 0; i < n && !rc; i++)
 		if (unlinkat(fd, names[i], 0) < 0)
 			rc = err_errno(err, "%s/%s: remove", name, names[i]);
-	names_release(names, n);
+	img_names_release(names, n);
 	if (!rc && unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
 		rc = err_errno(err, "%s: remove", name);
 	return rc;
@@ -46,18 +46,18 @@ static bool is_leftover(const char *name)
 	return chain_number(number, &seq);
 }
 
-static int remove_leftovers(struct chain *c, struct err *err)
+int chain_remove_leftovers(struct chain *c, struct err *err)
 {
 	char **names;
 	size_t n;
-	int rc = names_read(&names, &n, c->dirfd, err);
+	int rc = img_names(&names, &n, c->dirfd, err);
 
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < n && !rc; i++)
 		if (is_leftover(names[i]))
 			rc = remove_directory(c->dirfd, names[i], err);
-	names_release(names, n);
+	img_names_release(names, n);
 	return rc;
 }
 
@@ -87,9 +87,6 @@ int chain_begin(struct chain *c, uint32_t parent, struct err *err)
 		return err_set(err, -ENOENT, "%s: there is no checkpoint %u", c->path, parent);
 	if (highest == INT32_MAX)
 		return err_set(err, -ERANGE, "%s: no number after %u", c->path, highest);
-	rc = remove_leftovers(c, err);
-	if (rc < 0)
-		return err_add(err, rc, "%s", c->path);
 	c->building = highest + 1;
 	c->parent = parent;
 	snprintf(c->building_name, sizeof(c->building_name), ".%u.tmp", c->building);
@@ -207,14 +204,14 @@ int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
 	assert(c->building_fd >= 0);
 	sums_release(c);
 	*bytes = 0;
-	rc = names_read(&names, &n, c->building_fd, err);
+	rc = img_names(&names, &n, c->building_fd, err);
 	if (rc < 0)
 		return err_add(err, rc, "%s", c->building_name);
 	start_writing(c->building_fd, names, n);
 	for (size_t i = 0; i < n && !rc; i++)
 		if (strcmp(names[i], "parent"))
 			rc = seal_file(c, names[i], bytes, err);
-	names_release(names, n);
+	img_names_release(names, n);
 	return rc < 0 ? err_add(err, rc, "%s/%s", c->path, c->building_name) : 0;
 }
 
@@ -226,11 +223,7 @@ static int write_info(struct chain *c, const SdCheckpoint *given, struct err *er
 	SdCheckpoint info = *given;
 	int rc;
 
-	info.format_version = CHAIN_FORMAT_VERSION;
 	info.chain_id = c->id;
-	info.seq = c->building;
-	info.has_parent_seq = c->parent != 0;
-	info.parent_seq = c->parent;
 	info.version = (char *)SD_VERSION;
 	info.files = c->file;
 	info.n_files = c->n_files;
@@ -277,6 +270,10 @@ int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err)
 	int rc;
 
 	assert(c->building_fd >= 0);
+	info->format_version = CHAIN_FORMAT_VERSION;
+	info->seq = c->building;
+	info->has_parent_seq = c->parent != 0;
+	info->parent_seq = c->parent;
 	rc = write_info(c, info, err);
 	if (!rc)
 		rc = publish(c, err);

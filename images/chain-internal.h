@@ -27,8 +27,7 @@ struct chain {
 
 /* A decimal number without sign or leading zero, whole string. */
 bool chain_number(const char *s, uint32_t *n);
-/* Names in a directory but "." and "..", sorted; free with names_release. */
-int names_read(char ***names, size_t *n, int dirfd, struct err *err);
-void names_release(char **names, size_t n);
+/* What a writer that died left of a checkpoint. Only under the lock. */
+int chain_remove_leftovers(struct chain *c, struct err *err);
 
 #endif

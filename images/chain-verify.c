@@ -153,7 +153,7 @@ int chain_verify(int chain_dirfd, uint32_t seq, void (*bad)(void *arg, const cha
 
 	if (fd < 0)
 		return fd;
-	rc = names_read(&names, &n, fd, err);
+	rc = img_names(&names, &n, fd, err);
 	if (rc < 0)
 		return rc;
 	rc = chain_info(&info, fd, &what);
@@ -171,6 +171,6 @@ int chain_verify(int chain_dirfd, uint32_t seq, void (*bad)(void *arg, const cha
 	}
 	verify_images(&v, fd, rc < 0 ? NULL : &links, names, n);
 	chain_links_release(&links);
-	names_release(names, n);
+	img_names_release(names, n);
 	return v.faults ? 1 : 0;
 }

@@ -26,48 +26,6 @@ bool chain_number(const char *s, uint32_t *n)
 	return !*s;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-int names_read(char ***names, size_t *n, int dirfd, struct err *err)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	scoped_dir dir = fd < 0 ? NULL : fdopendir(fd);
-	char **list = NULL;
-	size_t count = 0, cap = 0;
-	struct dirent *de;
-
-	if (!dir) {
-		int rc = err_errno(err, "read directory");
-
-		mem_close_p(&fd);
-		return rc;
-	}
-	while (errno = 0, (de = readdir(dir)))
-		if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
-			ARRAY_PUSH(list, count, cap, xstrdup(de->d_name));
-	if (errno) {
-		int rc = err_errno(err, "read directory");
-
-		names_release(list, count);
-		return rc;
-	}
-	if (count)
-		qsort(list, count, sizeof(*list), by_name);
-	*names = list;
-	*n = count;
-	return 0;
-}
-
-void names_release(char **names, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(names[i]);
-	free(names);
-}
-
 /* --- opening --------------------------------------------------------------------------- */
 
 /* A trailing slash would make O_NOFOLLOW follow. */
@@ -121,7 +79,7 @@ static int read_numbers(struct chain *c, struct err *err)
 {
 	char **names;
 	size_t n;
-	int rc = names_read(&names, &n, c->dirfd, err);
+	int rc = img_names(&names, &n, c->dirfd, err);
 
 	if (rc < 0)
 		return err_add(err, rc, "%s", c->path);
@@ -133,7 +91,7 @@ static int read_numbers(struct chain *c, struct err *err)
 		    !fstatat(c->dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode))
 			ARRAY_PUSH(c->seq, c->n, c->cap, seq);
 	}
-	names_release(names, n);
+	img_names_release(names, n);
 	if (c->n) {
 		qsort(c->seq, c->n, sizeof(*c->seq), by_number);
 		c->newest = c->seq[c->n - 1];
@@ -233,6 +191,9 @@ static int chain_load(struct chain *c, enum chain_mode mode, struct err *err)
 		rc = check_owner(c, err);
 	if (!rc && mode == CHAIN_WRITE)
 		rc = chain_lock(c, err);
+	/* Here and not in chain_begin: a large file takes its time to go, and then tasks wait. */
+	if (!rc && mode == CHAIN_WRITE)
+		rc = chain_remove_leftovers(c, err);
 	/* Numbers are read under the lock: nobody publishes in between. */
 	if (!rc && !(single && !newest))
 		rc = read_numbers(c, err);

@@ -7,7 +7,7 @@
  *	DIR/latest		-> N, for people and shells; nothing here reads it
  *	DIR/armed		which checkpoint the trackers are armed for
  *	DIR/lock		held (flock) by whoever writes
- *	DIR/.N.tmp		being built; left by a crash it is removed by the next writer
+ *	DIR/.N.tmp		being built; left by a crash it is removed by the next chain_open(CHAIN_WRITE)
  *
  * A writer: chain_open(CHAIN_WRITE), chain_begin, files into chain_fd, then
  * (after the thaw) chain_seal, chain_commit; or chain_abort. Whatever goes
@@ -68,9 +68,9 @@ int chain_fd(const struct chain *c);	   /* its directory, for all the writers of
 /* All files are written: checksums, and everything to disk. *@bytes: their sizes together. */
 int chain_seal(struct chain *c, uint64_t *bytes, struct err *err);
 /*
- * Write criu-lite.img, publish, sync. Filled in here: format_version, chain_id,
- * seq, parent_seq, version, files, pages; all else is the caller's, @info stays
- * the caller's too.
+ * Write criu-lite.img, publish, sync. Filled in here, in @info too:
+ * format_version, seq, parent_seq; in the file only: chain_id, version, files,
+ * pages. All else is the caller's, @info stays the caller's too.
  */
 int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err);
 void chain_abort(struct chain *c);

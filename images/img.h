@@ -113,4 +113,8 @@ ProtobufCMessage *img_unpack(const ProtobufCMessageDescriptor *desc, const void 
 /* openat(2) for reading, regular files only, no links; *@size may be NULL. */
 int img_open_file(int dirfd, const char *name, uint64_t *size, struct err *err);
 
+/* Names in a directory but "." and "..", sorted. */
+int img_names(char ***names, size_t *n, int dirfd, struct err *err);
+void img_names_release(char **names, size_t n);
+
 #endif

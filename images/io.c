@@ -1,7 +1,9 @@
 /* io.c - whole reads and writes, little-endian numbers, names. */
 #include "images/img-internal.h"
+#include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -92,4 +94,46 @@ int img_format_name(char name[NAME_MAX + 1], struct err *err, const char *fmt, v
 	if (n <= 0 || n > NAME_MAX || strchr(name, '/'))
 		return err_set(err, -EINVAL, "%s: not a file name", name);
 	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int img_names(char ***names, size_t *n, int dirfd, struct err *err)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped_dir dir = fd < 0 ? NULL : fdopendir(fd);
+	char **list = NULL;
+	size_t count = 0, cap = 0;
+	struct dirent *de;
+
+	if (!dir) {
+		int rc = err_errno(err, "read directory");
+
+		mem_close_p(&fd);
+		return rc;
+	}
+	while (errno = 0, (de = readdir(dir)))
+		if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
+			ARRAY_PUSH(list, count, cap, xstrdup(de->d_name));
+	if (errno) {
+		int rc = err_errno(err, "read directory");
+
+		img_names_release(list, count);
+		return rc;
+	}
+	if (count)
+		qsort(list, count, sizeof(*list), by_name);
+	*names = list;
+	*n = count;
+	return 0;
+}
+
+void img_names_release(char **names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
 }

@@ -6,7 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <bsd/stdlib.h>
+#include <stdlib.h>
 
 static const struct option_row common_rows[] = {
 	{ 'h', "help", NULL, "this text" },

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <bsd/stdlib.h>
+#include <stdlib.h>
 
 static const char *plural(uint64_t n)
 {
