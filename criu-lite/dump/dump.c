@@ -92,8 +92,8 @@ static int prepare(struct story *d, struct err *err)
 	if (rc < 0)
 		return rc;
 	rq.chain_id = chain_id(d->chain);
-	rq.parent_seq = chain_newest(d->chain);
-	rq.seq = rq.parent_seq + 1;
+	rq.newest = chain_newest(d->chain);
+	rq.seq = rq.newest + 1;
 	rq.chain_dirfd = chain_dirfd(d->chain);
 	rc = track_open(&d->track, &rq, err);
 	if (rc < 0)

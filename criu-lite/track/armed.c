@@ -31,6 +31,13 @@ static SdArmed *new_record(const struct track *t)
 	return a;
 }
 
+static bool is_published(const struct track *t, uint32_t seq)
+{
+	scoped_fd dir = chain_checkpoint(t->rq.chain_dirfd, seq, NULL);
+
+	return dir >= 0;
+}
+
 /* Why the record cannot vouch for this dump's parent; NULL when it can. */
 static char *mistrust(const struct track *t, const SdArmed *a)
 {
@@ -40,11 +47,8 @@ static char *mistrust(const struct track *t, const SdArmed *a)
 		return xstrdup("the machine was restarted since the last checkpoint");
 	if (strcmp(a->tracker, t->tracker->name))
 		return xasprintf("the last checkpoint used the tracker %s", a->tracker);
-	if (a->seq > t->rq.parent_seq)
+	if (!is_published(t, a->seq))
 		return xasprintf("checkpoint %u was begun but never published", a->seq);
-	if (a->seq < t->rq.parent_seq)
-		return xasprintf("the tracker is armed for checkpoint %u, not for %u", a->seq,
-				 t->rq.parent_seq);
 	return NULL;
 }
 
@@ -68,6 +72,7 @@ int armed_open(struct track *t, struct err *err)
 		track_set_full(t, "%s", why);
 	else if (!why)
 		t->armed = a;
+	t->parent = t->armed ? t->armed->seq : t->rq.newest;
 	/* A tracker that arms nothing leaves the record to grow old by itself. */
 	return t->tracker->arms ? chain_armed_write(t->rq.chain_dirfd, t->next, err) : 0;
 }
@@ -121,20 +126,21 @@ int armed_check(struct track *t, struct tree *tree, struct err *err)
 	return rc;
 }
 
-void armed_note(struct track *t, const struct task *task)
+void armed_note(struct track *t, const struct task *task, uint64_t canary)
 {
 	SdArmedTask *r = xmalloc(sizeof(*r));
 	SdArmed *a = t->next;
-	uint64_t start = 0, end = 0;
+	uint64_t end = 0;
 
 	sd_armed_task__init(r);
 	r->pid = task->pid;
 	r->start_time = task->start_time;
-	remote_frame_pages(task, &start, &end);
-	if (end > start) {
-		r->has_canary = true;
-		r->canary = start;
+	if (!canary && task->remote) {
+		remote_frame_pages(task, &canary, &end);
+		canary = end > canary ? canary : 0;
 	}
+	r->has_canary = canary != 0;
+	r->canary = canary;
 	a->tasks = xreallocarray(a->tasks, a->n_tasks + 1, sizeof(*a->tasks));
 	a->tasks[a->n_tasks++] = r;
 }

@@ -11,8 +11,8 @@ static int hash_open(struct track *t, struct err *err)
 	struct hashes *h = NULL;
 	int rc = 0;
 
-	if (t->rq.parent_seq && !t->rq.full) {
-		rc = hashes_load(&h, t->rq.chain_dirfd, t->rq.parent_seq, &why);
+	if (t->parent && !t->rq.full) {
+		rc = hashes_load(&h, t->rq.chain_dirfd, t->parent, &why);
 		if (rc < 0)
 			track_set_full(t, "the last checkpoint has no hashes (%s)", why.text);
 	}

@@ -70,7 +70,7 @@ static int sd_probe(struct err *err)
 static MmEntry *parent_mm(const struct track *t, const struct task *task)
 {
 	MmEntry *mm = NULL;
-	int dir = chain_checkpoint(t->rq.chain_dirfd, t->rq.parent_seq, NULL);
+	int dir = chain_checkpoint(t->rq.chain_dirfd, t->parent, NULL);
 
 	if (dir < 0)
 		return NULL;
@@ -172,6 +172,15 @@ static int sd_scan(struct track *t, struct task *task, const struct track_vma *v
 	return rc < 0 ? err_code(err, rc, "task %d: clearing soft-dirty bits", task->pid) : 0;
 }
 
+static int sd_arm(struct track *t, struct task *task, struct batch *batch,
+		  const struct track_vma *vma, size_t n_vma, struct err *err)
+{
+	scoped_fd clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
+	int rc = clear < 0 ? clear : clear_refs(clear);
+
+	return rc < 0 ? err_code(err, rc, "clearing soft-dirty bits") : 0;
+}
+
 static int sd_canary(struct track *t, struct task *task, uint64_t addr, struct err *err)
 {
 	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
@@ -188,4 +197,5 @@ const struct tracker track_soft_dirty = {
 	.probe = sd_probe,
 	.canary = sd_canary,
 	.scan = sd_scan,
+	.arm = sd_arm,
 };

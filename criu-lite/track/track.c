@@ -92,7 +92,12 @@ const char *track_name(const struct track *t)
 
 const char *track_full_reason(const struct track *t)
 {
-	return t->rq.parent_seq ? t->full_reason : NULL;
+	return t->rq.newest ? t->full_reason : NULL;
+}
+
+uint32_t track_parent(const struct track *t)
+{
+	return t->full_reason ? 0 : t->parent;
 }
 
 int track_begin(struct track *t, struct tree *tree, struct err *err)
@@ -110,10 +115,25 @@ int track_scan(struct track *t, struct task *task, const struct track_vma *vma, 
 	int rc;
 
 	t->scanned = true;
-	armed_note(t, task);
+	armed_note(t, task, 0);
 	rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
 	if (rc < 0)
 		return err_add(err, rc, "tracker %s", t->tracker->name);
+	return 0;
+}
+
+int track_arm(struct track *t, struct task *task, struct batch *batch, const struct track_vma *vma,
+	      size_t n_vma, uint64_t canary, struct err *err)
+{
+	int rc;
+
+	if (!t->tracker->arm)
+		return 0;
+	t->scanned = true;
+	armed_note(t, task, canary);
+	rc = t->tracker->arm(t, task, batch, vma, n_vma, err);
+	if (rc < 0)
+		return err_add(err, rc, "task %d: tracker %s", task->pid, t->tracker->name);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #define TRACK_TRACK_H
 
 #include "base/err.h"
+#include "criu-lite/remote/batch.h"
 #include "criu-lite/remote/tree.h"
 
 struct track;
@@ -40,8 +41,8 @@ struct track_request {
 	const char *name;     /* "auto" or a tracker's name */
 	bool full;	      /* everything is to be written; arm only */
 	const char *chain_id; /* hex text */
-	uint32_t seq;	      /* the checkpoint being made */
-	uint32_t parent_seq;  /* 0: none */
+	uint32_t seq;	      /* the checkpoint being made, or the one being restored */
+	uint32_t newest;      /* highest published number, 0: none */
 	int chain_dirfd;      /* where the durable `armed` record lies */
 };
 
@@ -54,6 +55,9 @@ struct track_request {
 int track_open(struct track **out, const struct track_request *rq, struct err *err);
 const char *track_name(const struct track *t);
 const char *track_full_reason(const struct track *t);
+/* The checkpoint that this one is an increment on: the one that the tracker was armed for, be
+ * it the newest or the one restored last. 0: a full dump. */
+uint32_t track_parent(const struct track *t);
 
 /*
  * On the frozen tree, not yet entered: decide whether this can be an increment (armed record, start
@@ -86,6 +90,15 @@ int track_write(struct track *t, int dirfd, struct err *err);
  * the keeper, write hashes and the armed record, or drop them. Frees @t.
  */
 int track_close(struct track *t, struct tree *tree, bool published, struct err *err);
+
+/*
+ * After a restore of checkpoint rq.seq: arm, so that the next dump is an increment on it. Between
+ * track_open and track_close, in place of begin, scan and end, once a task; its
+ * memory is filled, plans run in it by @batch, task->proc and task->pidfd are set.
+ * @canary: a byte in its stack that will be written once more before it goes; 0: none.
+ */
+int track_arm(struct track *t, struct task *task, struct batch *batch, const struct track_vma *vma,
+	      size_t n_vma, uint64_t canary, struct err *err);
 
 void track_runs_release(struct track_runs *r);
 

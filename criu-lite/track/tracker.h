@@ -21,6 +21,8 @@ struct tracker {
 	int (*canary)(struct track *t, struct task *task, uint64_t addr, struct err *err);
 	int (*scan)(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 		    struct track_runs *runs, struct err *err);
+	int (*arm)(struct track *t, struct task *task, struct batch *batch,
+		   const struct track_vma *vma, size_t n_vma, struct err *err);
 	bool (*same)(struct track *t, uint64_t object, uint64_t vaddr, const void *page);
 	int (*end)(struct track *t, struct tree *tree, struct err *err);
 	/* Files of its own, into the checkpoint being built. */
@@ -35,6 +37,7 @@ struct track {
 	SdArmed *found;		 /* the record that was there, owned; NULL: none */
 	SdArmed *armed;		 /* the same, if it can be trusted; else NULL */
 	SdArmed *next;		 /* what will be written: tasks are added by armed_note */
+	uint32_t parent;	 /* what an increment would be based on; 0: nothing */
 	bool scanned;		 /* from here the old record is worth nothing */
 	void *own;
 };

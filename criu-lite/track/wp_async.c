@@ -135,28 +135,23 @@ static int wp_begin(struct track *t, struct tree *tree, struct err *err)
 }
 
 /* The task opens a userfaultfd, we take it, the task closes its own: no trace stays in it. */
-static int open_in_task(struct task *task, struct err *err)
+static int open_in_task(struct task *task, struct batch *b, struct err *err)
 {
-	struct plan p;
 	size_t row;
 	int64_t fd;
-	int ours = -1, rc;
+	int ours, rc;
 
-	remote_plan_init(task, &p);
-	row = plan_add(&p, PLAN_MAY, "userfaultfd", SYS_userfaultfd,
+	row = plan_add(&b->plan, PLAN_MAY, "userfaultfd", SYS_userfaultfd,
 		       O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-	p.row[row].undo = SYS_close;
-	rc = remote_run(task, &p, err);
-	fd = rc < 0 ? rc : plan_ret(&p, row);
-	if (fd >= 0) {
-		ours = syscall(SYS_pidfd_getfd, task->pidfd, (int)fd, 0);
-		plan_reset(&p);
-		plan_add(&p, PLAN_MUST, "closing the userfaultfd", SYS_close, fd);
-		rc = remote_run(task, &p, err);
-		if (!rc)
-			rc = plan_judge(&p, err);
-	}
-	plan_release(&p);
+	b->plan.row[row].undo = SYS_close;
+	rc = batch_run(b, err);
+	fd = rc < 0 ? rc : plan_ret(&b->plan, row);
+	plan_reset(&b->plan);
+	if (fd < 0)
+		return fd;
+	ours = syscall(SYS_pidfd_getfd, task->pidfd, (int)fd, 0);
+	plan_add(&b->plan, PLAN_MUST, "closing the userfaultfd", SYS_close, fd);
+	rc = batch_flush(b, err);
 	if (rc < 0 && ours >= 0)
 		close(ours);
 	return rc < 0 ? rc : ours;
@@ -166,10 +161,10 @@ static int open_in_task(struct task *task, struct err *err)
  * A task that cannot have one (its descriptor table is full, say) is not
  * tracked: all its pages are written, every time.
  */
-static int give_descriptor(struct wp *wp, struct task *task, struct err *err)
+static int give_descriptor(struct wp *wp, struct task *task, struct batch *batch, struct err *err)
 {
 	struct kept k = { .pid = task->pid, .start_time = task->start_time, .fd = -1 };
-	int fd = open_in_task(task, err);
+	int fd = open_in_task(task, batch, err);
 
 	if (fd >= 0 && uffd_init(fd) == 0)
 		k.fd = fd;
@@ -177,6 +172,22 @@ static int give_descriptor(struct wp *wp, struct task *task, struct err *err)
 		close(fd);
 	ARRAY_PUSH(wp->kept, wp->n, wp->cap, k);
 	return 0;
+}
+
+static int run_entered(struct batch *b, struct err *err)
+{
+	return remote_run(b->thread->task, &b->plan, err);
+}
+
+static int give_descriptor_entered(struct wp *wp, struct task *task, struct err *err)
+{
+	struct batch b = { .thread = task_leader(task), .run = run_entered };
+	int rc;
+
+	remote_plan_init(task, &b.plan);
+	rc = give_descriptor(wp, task, &b, err);
+	plan_release(&b.plan);
+	return rc;
 }
 
 /* --- scanning ------------------------------------------------------------------- */
@@ -276,7 +287,7 @@ static int wp_scan(struct track *t, struct task *task, const struct track_vma *v
 		s.known = false;
 	}
 	if (!s.k) {
-		rc = give_descriptor(wp, task, err);
+		rc = give_descriptor_entered(wp, task, err);
 		s.k = find(wp, task);
 	}
 	if (rc < 0)
@@ -303,6 +314,27 @@ static int wp_canary(struct track *t, struct task *task, uint64_t addr, struct e
 	if (!rc)
 		rc = found.n > 0;
 	page_regions_release(&found);
+	return rc;
+}
+
+/* A newborn: what is written from here on counts. */
+static int wp_arm(struct track *t, struct task *task, struct batch *batch,
+		  const struct track_vma *vma, size_t n_vma, struct err *err)
+{
+	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
+	struct wp *wp = t->own;
+	struct scan s = { .t = t, .task = task, .pagemap = pagemap };
+	struct track_runs all = {};
+	int rc = pagemap < 0 ? pagemap : give_descriptor(wp, task, batch, err);
+
+	if (rc < 0)
+		return rc;
+	s.runs = &all;
+	s.k = find(wp, task);
+	if (s.k->fd >= 0)
+		rc = scan_all(&s, vma, n_vma, err);
+	page_regions_release(&s.found);
+	track_runs_release(&all);
 	return rc;
 }
 
@@ -361,5 +393,6 @@ const struct tracker track_wp_async = {
 	.begin = wp_begin,
 	.canary = wp_canary,
 	.scan = wp_scan,
+	.arm = wp_arm,
 	.close = wp_close,
 };
