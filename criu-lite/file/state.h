@@ -17,7 +17,7 @@ struct file_save_state {
 	void *links;  /* files known by a link: link.c */
 	int kcmp_error;
 
-	struct pipes_save *pipes;
+	struct pipes_save *pipes, *fifos;
 	struct epolls_save *epolls;
 	struct ttys_save *ttys;
 	struct memfds_save *memfds;
@@ -89,7 +89,7 @@ struct file_slot {
 struct file_build_state {
 	struct file_slot *slot; /* one an entry, ascending ids */
 
-	struct pipes_build *pipes;
+	struct pipes_build *pipes, *fifos;
 	struct ttys_build *ttys;
 	struct memfds_build *memfds;
 };

@@ -1,0 +1,72 @@
+/* fd_pipe.c - the ends of anonymous pipes. */
+#include "criu-lite/file/kinds.h"
+#include "criu-lite/file/pipe-ends.h"
+#include "criu-lite/proc/fdinfo.h"
+
+#include <fcntl.h>
+
+static bool pipe_match(const struct fd_look *l)
+{
+	struct proc_link link;
+
+	proc_link_parse(l->link, &link);
+	return link.kind == PROC_LINK_PIPE && S_ISFIFO(l->st.st_mode);
+}
+
+static int pipe_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
+{
+	/* Packet borders would be lost: no reader of a copy learns them. */
+	if (l->info->flags & O_DIRECT)
+		return err_set(err, ERR_REFUSED, "pipe in packet mode (O_DIRECT) is not supported");
+	pipe_ends_see(&s->state->pipes, l, &e->pipe->pipe_id);
+	return 0;
+}
+
+static int pipe_settle(struct file_save *s, struct err *err)
+{
+	return pipe_ends_settle(s->state->pipes, "pipe", s->refusals, err);
+}
+
+static int pipe_write(struct file_save *s, int dirfd, struct err *err)
+{
+	return pipe_ends_write(s->state->pipes, dirfd, "pipes-data.img", err);
+}
+
+static void pipe_save_release(struct file_save *s)
+{
+	pipe_ends_save_release(&s->state->pipes);
+}
+
+static int pipe_load(struct file_build *b, struct err *err)
+{
+	for (size_t i = 0; i < b->n_entries; i++) {
+		const FileEntry *e = b->state->slot[i].e;
+
+		if (e->type == FD_TYPES__PIPE && b->state->slot[i].rows)
+			pipe_ends_expect(&b->state->pipes, e->pipe->pipe_id);
+	}
+	return pipe_ends_load(b->state->pipes, b->dirfd, "pipes-data.img", err);
+}
+
+static int pipe_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
+{
+	return pipe_ends_open(b->state->pipes, e->pipe->pipe_id, NULL, e->pipe->flags, fd, err);
+}
+
+static void pipe_build_release(struct file_build *b)
+{
+	pipe_ends_build_release(&b->state->pipes);
+}
+
+const struct file_kind fd_pipe = {
+	.name = "pipe",
+	.type = FD_TYPES__PIPE,
+	.match = pipe_match,
+	.save = pipe_save,
+	.settle = pipe_settle,
+	.build = pipe_build,
+	.write = pipe_write,
+	.load = pipe_load,
+	.save_release = pipe_save_release,
+	.build_release = pipe_build_release,
+};

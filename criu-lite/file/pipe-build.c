@@ -1,0 +1,262 @@
+/* pipe-build.c - pipes and FIFOs with what was in them. */
+#include "base/mem.h"
+#include "criu-lite/file/pipe-ends.h"
+#include "images/img.h"
+#include "proto/pipe.pb-c.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* A pipe being rebuilt; open at both ends while @left of its descriptions are missing. */
+struct pipe_base {
+	uint32_t pipe_id, left;
+	int fd[2];
+	bool made, given[2];
+	uint32_t size, bytes; /* size 0: the kernel's default */
+	uint64_t offset;      /* of the bytes in the image */
+	bool has_record;
+};
+
+struct pipes_build {
+	struct pipe_base *base;
+	size_t n, cap;
+	bool sorted;
+	int data; /* the image with the contents */
+};
+
+/* --- loading --------------------------------------------------------------------------- */
+
+void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id)
+{
+	struct pipe_base one = { .pipe_id = pipe_id, .left = 1, .fd = { -1, -1 } };
+
+	if (!*pipes) {
+		*pipes = xcalloc(1, sizeof(**pipes));
+		(*pipes)->data = -1;
+	}
+	ARRAY_PUSH((*pipes)->base, (*pipes)->n, (*pipes)->cap, one);
+}
+
+static int compare_bases(const void *pa, const void *pb)
+{
+	const struct pipe_base *a = pa, *b = pb;
+
+	return a->pipe_id < b->pipe_id ? -1 : a->pipe_id > b->pipe_id;
+}
+
+/* Expectations of one pipe become one base that waits for them all. */
+static void merge(struct pipes_build *s)
+{
+	size_t n = 0;
+
+	qsort(s->base, s->n, sizeof(*s->base), compare_bases);
+	for (size_t i = 0; i < s->n; i++) {
+		if (n && s->base[n - 1].pipe_id == s->base[i].pipe_id)
+			s->base[n - 1].left++;
+		else
+			s->base[n++] = s->base[i];
+	}
+	s->n = n;
+}
+
+static struct pipe_base *find(struct pipes_build *s, uint32_t pipe_id)
+{
+	struct pipe_base key = { .pipe_id = pipe_id };
+
+	return s && s->n ? bsearch(&key, s->base, s->n, sizeof(key), compare_bases) : NULL;
+}
+
+/* A pipe that no descriptor wants is passed over. */
+static int take_record(struct pipes_build *s, struct img_reader *r, const PipeDataEntry *e,
+		       struct err *err)
+{
+	struct pipe_base *base = find(s, e->pipe_id);
+
+	if (!base)
+		return 0;
+	if (base->has_record)
+		return img_error(r, err, "a second record for pipe %u", e->pipe_id);
+	if (e->bytes != img_payload_left(r))
+		return img_error(r, err, "pipe %u is cut short", e->pipe_id);
+	if (e->has_size && (e->size > INT32_MAX || e->bytes > e->size))
+		return img_error(r, err, "pipe %u: %u bytes in a pipe of %u", e->pipe_id, e->bytes,
+				 e->size);
+	base->has_record = true;
+	base->bytes = e->bytes;
+	base->size = e->has_size ? e->size : 0;
+	base->offset = img_offset(r);
+	return 0;
+}
+
+int pipe_ends_load(struct pipes_build *pipes, int dirfd, const char *image, struct err *err)
+{
+	scoped_reader r = NULL;
+	PipeDataEntry *e;
+	int rc;
+
+	if (!pipes)
+		return 0;
+	merge(pipes);
+	rc = img_open(&r, err, dirfd, "%s", image);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return rc;
+	while ((rc = img_next(r, &e, err)) > 0) {
+		rc = take_record(pipes, r, e, err);
+		pipe_data_entry__free_unpacked(e, NULL);
+		if (rc < 0)
+			return rc;
+	}
+	if (rc < 0)
+		return rc;
+	pipes->data = img_open_file(dirfd, image, NULL, err);
+	return pipes->data < 0 ? pipes->data : 0;
+}
+
+/* --- making the pipe --------------------------------------------------------------------- */
+
+static int write_back(const struct pipes_build *s, const struct pipe_base *base, struct err *err)
+{
+	uint64_t offset = base->offset, end = base->offset + base->bytes;
+	char buf[16384];
+
+	while (offset < end) {
+		size_t want = end - offset < sizeof(buf) ? end - offset : sizeof(buf);
+		ssize_t n = pread(s->data, buf, want, offset), put;
+
+		if (n <= 0)
+			return err_set(err, n < 0 ? -errno : -EBADMSG,
+				       "pipe %u: its data cannot be read", base->pipe_id);
+		put = write(base->fd[1], buf, n);
+		if (put < 0)
+			return err_errno(err, "pipe %u: write what was in it", base->pipe_id);
+		offset += put;
+	}
+	return 0;
+}
+
+static int fill(const struct pipes_build *s, const struct pipe_base *base, struct err *err)
+{
+	if (base->size && fcntl(base->fd[1], F_GETPIPE_SZ) != (int)base->size &&
+	    fcntl(base->fd[1], F_SETPIPE_SZ, base->size) < 0)
+		return err_errno(err,
+				 "pipe %u: capacity of %u bytes (see /proc/sys/fs/pipe-max-size)",
+				 base->pipe_id, base->size);
+	/* Should it not fit after all, we would wait for ourselves. */
+	if (fcntl(base->fd[1], F_SETFL, O_NONBLOCK) < 0)
+		return err_errno(err, "pipe %u: F_SETFL", base->pipe_id);
+	return write_back(s, base, err);
+}
+
+static int open_fifo(struct pipe_base *base, const char *path, struct err *err)
+{
+	int len = 0;
+
+	base->fd[0] = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (base->fd[0] < 0)
+		return err_errno(err, "%s: open", path);
+	base->fd[1] = fcntl(base->fd[0], F_DUPFD_CLOEXEC, 0);
+	if (base->fd[1] < 0 || ioctl(base->fd[0], FIONREAD, &len) < 0)
+		return err_errno(err, "%s", path);
+	if (len)
+		return err_set(err, -EBUSY, "%s: somebody has it open, with %d bytes in it", path,
+			       len);
+	return 0;
+}
+
+static void close_base(struct pipe_base *base)
+{
+	mem_close_p(&base->fd[0]);
+	mem_close_p(&base->fd[1]);
+	base->fd[0] = base->fd[1] = -1;
+}
+
+static int make(const struct pipes_build *s, struct pipe_base *base, const char *path,
+		struct err *err)
+{
+	int rc;
+
+	if (path)
+		rc = open_fifo(base, path, err);
+	else
+		rc = pipe2(base->fd, O_CLOEXEC) < 0 ? err_errno(err, "pipe") : 0;
+	if (!rc)
+		rc = fill(s, base, err);
+	if (rc < 0)
+		close_base(base);
+	base->made = rc == 0;
+	return rc;
+}
+
+/* --- one description ----------------------------------------------------------------------- */
+
+static int reopen(const struct pipe_base *base, const char *path, uint32_t flags, int *fd,
+		  struct err *err)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", base->fd[0]);
+	if (!path)
+		flags &= ~O_NOFOLLOW;
+	*fd = open(path ? path : name, flags | O_CLOEXEC | O_NOCTTY);
+	return *fd < 0 ? err_errno(err, "%s: open", path ? path : "pipe") : 0;
+}
+
+/*
+ * The first description of either end is the one that pipe2 made: those have no
+ * O_LARGEFILE, which a description from open(2) has.
+ */
+static int description(struct pipe_base *base, const char *path, uint32_t flags, int *fd,
+		       struct err *err)
+{
+	int end = (flags & O_ACCMODE) == O_WRONLY;
+
+	if (path || (flags & O_ACCMODE) == O_RDWR || base->given[end])
+		return reopen(base, path, flags, fd, err);
+	*fd = fcntl(base->fd[end], F_DUPFD_CLOEXEC, 0);
+	if (*fd < 0)
+		return err_errno(err, "pipe");
+	base->given[end] = true;
+	if (fcntl(*fd, F_SETFL, flags) < 0) {
+		close(*fd);
+		return err_errno(err, "pipe: F_SETFL %#o", flags);
+	}
+	return 0;
+}
+
+int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const char *path, uint32_t flags,
+		   int *fd, struct err *err)
+{
+	struct pipe_base *base = find(pipes, pipe_id);
+	int rc;
+
+	if (!base || !base->left)
+		return err_set(err, -EBADMSG, "pipe %u is wanted once too often", pipe_id);
+	if (flags & ~(uint32_t)(O_ACCMODE | O_NONBLOCK | O_APPEND | O_NOATIME | O_ASYNC |
+				O_NOFOLLOW | O_SYNC | O_DSYNC | 0100000 /* O_LARGEFILE */))
+		return err_set(err, ERR_REFUSED, "a pipe with flags %#o is not supported", flags);
+	flags &= ~O_ASYNC;
+	rc = base->made ? 0 : make(pipes, base, path, err);
+	if (!rc)
+		rc = description(base, path, flags, fd, err);
+	if (!rc && !--base->left)
+		close_base(base);
+	return rc;
+}
+
+void pipe_ends_build_release(struct pipes_build **pipes)
+{
+	struct pipes_build *s = *pipes;
+
+	*pipes = NULL;
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		close_base(&s->base[i]);
+	mem_close_p(&s->data);
+	free(s->base);
+	free(s);
+}

@@ -1,0 +1,288 @@
+/* pipe-save.c - what is in pipes and FIFOs, copied without taking it out. */
+#include "base/mem.h"
+#include "criu-lite/file/pipe-ends.h"
+#include "images/img.h"
+#include "proto/pipe.pb-c.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <search.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum end { READ_END, WRITE_END };
+
+struct pipe_seen {
+	dev_t dev;
+	ino_t ino;
+	uint32_t pipe_id;
+	/* One descriptor for either end, if the tree has any. */
+	const struct task *task[2];
+	int fd[2];
+	uint32_t size;
+	char *data;
+	size_t len;
+};
+
+struct pipes_save {
+	struct pipe_seen **pipe;
+	size_t n, cap;
+	void *by_inode;
+};
+
+/* --- noting ends --------------------------------------------------------------------- */
+
+static int compare_inodes(const void *pa, const void *pb)
+{
+	const struct pipe_seen *a = pa, *b = pb;
+
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return a->dev < b->dev ? -1 : a->dev > b->dev;
+}
+
+static bool id_taken(const struct pipes_save *s, uint32_t id)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->pipe[i]->pipe_id == id)
+			return true;
+	return false;
+}
+
+/*
+ * The number of the inode names a pipe in the images. Anonymous pipes are of one
+ * file system and their numbers have 32 bits; FIFOs of several may need another.
+ */
+static uint32_t new_pipe_id(const struct pipes_save *s, const struct stat *st, bool fifo)
+{
+	uint32_t id = st->st_ino;
+
+	while (fifo && id_taken(s, id))
+		id++;
+	return id;
+}
+
+static struct pipe_seen *find_or_add(struct pipes_save *s, const struct fd_look *l)
+{
+	struct pipe_seen key = { .dev = l->st.st_dev, .ino = l->st.st_ino }, *p, **node;
+
+	node = tfind(&key, &s->by_inode, compare_inodes);
+	if (node)
+		return *node;
+	p = xmemdup(&key, sizeof(key));
+	p->pipe_id = new_pipe_id(s, &l->st, l->link[0] == '/');
+	ARRAY_PUSH(s->pipe, s->n, s->cap, p);
+	if (!tsearch(p, &s->by_inode, compare_inodes))
+		abort();
+	return p;
+}
+
+static void note_end(struct pipe_seen *p, enum end end, const struct fd_look *l)
+{
+	if (p->task[end])
+		return;
+	p->task[end] = l->task;
+	p->fd[end] = l->fd;
+}
+
+void pipe_ends_see(struct pipes_save **pipes, const struct fd_look *l, uint32_t *pipe_id)
+{
+	uint32_t mode = l->info->flags & O_ACCMODE;
+	struct pipe_seen *p;
+
+	if (!*pipes)
+		*pipes = xcalloc(1, sizeof(**pipes));
+	p = find_or_add(*pipes, l);
+	if (mode != O_WRONLY)
+		note_end(p, READ_END, l);
+	if (mode != O_RDONLY)
+		note_end(p, WRITE_END, l);
+	*pipe_id = p->pipe_id;
+}
+
+/* --- contents -------------------------------------------------------------------------- */
+
+/* A pipe of our own with as many slots: tee(2) copies slots, and stops when there are no more. */
+static int mirror_pipe(int of, int mirror[2], uint32_t *size, struct err *err)
+{
+	int want = fcntl(of, F_GETPIPE_SZ), have;
+
+	if (want < 0)
+		return err_errno(err, "capacity (F_GETPIPE_SZ)");
+	if (pipe2(mirror, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_errno(err, "pipe");
+	have = fcntl(mirror[1], F_GETPIPE_SZ);
+	if (have < want && fcntl(mirror[1], F_SETPIPE_SZ, want) < 0)
+		return err_errno(err, "a pipe of %d bytes (see /proc/sys/fs/pipe-max-size)", want);
+	*size = want;
+	return 0;
+}
+
+static int read_all(int fd, char *buf, size_t len, struct err *err)
+{
+	while (len) {
+		ssize_t n = read(fd, buf, len);
+
+		if (n < 0)
+			return err_errno(err, "read of its copy");
+		if (n == 0)
+			return err_set(err, -EIO, "its copy is too short");
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/*
+ * poll(2) says POLLHUP when the last writer is gone, but not to a description
+ * that was opened after that; an empty pipe tells by tee(2): 0 without writers,
+ * EAGAIN with.
+ */
+static bool has_writers(int reader, int mirror, size_t len)
+{
+	struct pollfd p = { .fd = reader, .events = POLLIN };
+
+	if (poll(&p, 1, 0) > 0 && p.revents & POLLHUP)
+		return false;
+	return len || tee(reader, mirror, 1, SPLICE_F_NONBLOCK) != 0;
+}
+
+static bool has_readers(int writer)
+{
+	struct pollfd p = { .fd = writer, .events = POLLOUT };
+
+	return poll(&p, 1, 0) <= 0 || !(p.revents & POLLERR);
+}
+
+static int copy_data(struct pipe_seen *p, int reader, const int mirror[2], size_t len,
+		     struct err *err)
+{
+	ssize_t n;
+
+	if (!len)
+		return 0;
+	n = tee(reader, mirror[1], p->size, SPLICE_F_NONBLOCK);
+	if (n < 0)
+		return err_errno(err, "copy of what is in it (tee)");
+	if ((size_t)n != len)
+		return err_set(err, -EIO, "%zd of its %zu bytes were copied", n, len);
+	p->data = xmalloc(len);
+	p->len = len;
+	return read_all(mirror[0], p->data, len, err);
+}
+
+/* @copy is of one end. A reader is made where the tree has none: a pipe can be opened by /proc. */
+static int reader_of(const struct pipe_seen *p, int copy, int *reader, struct err *err)
+{
+	char path[32];
+
+	if (p->task[READ_END])
+		*reader = fcntl(copy, F_DUPFD_CLOEXEC, 0);
+	else {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+		*reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	}
+	return *reader < 0 ? err_errno(err, "its read end") : 0;
+}
+
+static int stranger_at(const char *what, const char *end, struct err *err)
+{
+	return err_set(err, ERR_REFUSED,
+		       "%s whose %s end is held outside of the tree is not supported", what, end);
+}
+
+static int look_inside(struct pipe_seen *p, int copy, const char *what, struct err *err)
+{
+	int mirror[2] = { -1, -1 }, reader = -1, len = 0, rc;
+
+	if (!p->task[READ_END] && has_readers(copy))
+		return stranger_at(what, "read", err);
+	rc = reader_of(p, copy, &reader, err);
+	if (!rc)
+		rc = mirror_pipe(reader, mirror, &p->size, err);
+	if (!rc && ioctl(reader, FIONREAD, &len) < 0)
+		rc = err_errno(err, "FIONREAD");
+	if (!rc && !p->task[WRITE_END] && has_writers(reader, mirror[1], len))
+		rc = stranger_at(what, "write", err);
+	if (!rc)
+		rc = copy_data(p, reader, mirror, len, err);
+	mem_close_p(&mirror[0]);
+	mem_close_p(&mirror[1]);
+	mem_close_p(&reader);
+	return rc;
+}
+
+static int settle_one(struct pipe_seen *p, const char *what, struct refusals *refusals,
+		      struct err *err)
+{
+	enum end end = p->task[READ_END] ? READ_END : WRITE_END;
+	const struct task *task = p->task[end];
+	int fd = p->fd[end], rc;
+	scoped_fd copy = file_copy(task, fd, err);
+	struct err why = {};
+
+	if (copy < 0)
+		return copy;
+	rc = look_inside(p, copy, what, &why);
+	if (rc == ERR_REFUSED) {
+		refuse(refusals, "task %d: fd %d: %s", task->pid, fd, why.text);
+		return 0;
+	}
+	return rc < 0 ? err_set(err, rc, "task %d: fd %d: %s", task->pid, fd, why.text) : 0;
+}
+
+int pipe_ends_settle(struct pipes_save *pipes, const char *what, struct refusals *refusals,
+		     struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; pipes && !rc && i < pipes->n; i++)
+		rc = settle_one(pipes->pipe[i], what, refusals, err);
+	return rc;
+}
+
+/* --- images ------------------------------------------------------------------------------ */
+
+int pipe_ends_write(const struct pipes_save *pipes, int dirfd, const char *image, struct err *err)
+{
+	PipeDataEntry e = PIPE_DATA_ENTRY__INIT;
+	scoped_writer w = NULL;
+	int rc;
+
+	if (!pipes || !pipes->n)
+		return 0;
+	rc = img_create(&w, err, dirfd, "%s", image);
+	for (size_t i = 0; !rc && i < pipes->n; i++) {
+		const struct pipe_seen *p = pipes->pipe[i];
+
+		e.pipe_id = p->pipe_id;
+		e.bytes = p->len;
+		e.has_size = true;
+		e.size = p->size;
+		rc = img_append(w, &e, err);
+		if (!rc && p->len)
+			rc = img_append_raw(w, p->data, p->len, err);
+	}
+	return rc < 0 ? rc : img_close(&w, err);
+}
+
+static void free_nothing(void *p)
+{
+}
+
+void pipe_ends_save_release(struct pipes_save **pipes)
+{
+	struct pipes_save *s = *pipes;
+
+	*pipes = NULL;
+	if (!s)
+		return;
+	tdestroy(s->by_inode, free_nothing);
+	for (size_t i = 0; i < s->n; i++) {
+		free(s->pipe[i]->data);
+		free(s->pipe[i]);
+	}
+	free(s->pipe);
+	free(s);
+}
