@@ -1,0 +1,84 @@
+/*
+ * memory_vma - what a VMA is: in /proc, in images, and what of it is kept.
+ *
+ * Internal to the memory files of this room; memory.h is what others use.
+ */
+#ifndef TASK_MEMORY_VMA_H
+#define TASK_MEMORY_VMA_H
+
+#include "criu-lite/proc/maps.h"
+#include "criu-lite/proc/smaps.h"
+#include "criu-lite/task/memory.h"
+#include "images/chain.h"
+
+#define PAGE_SIZE     4096ull
+#define USER_END      ((1ull << 47) - PAGE_SIZE) /* no VMA ends above */
+#define VSYSCALL_ADDR 0xffffffffff600000ull
+
+/* VmaEntry.status */
+enum vma_status {
+	VMA_REGULAR = 1 << 0,
+	VMA_STACK = 1 << 1,
+	VMA_VSYSCALL = 1 << 2,
+	VMA_VDSO = 1 << 3,
+	VMA_HEAP = 1 << 5,
+	VMA_FILE_PRIVATE = 1 << 6,
+	VMA_FILE_SHARED = 1 << 7,
+	VMA_ANON_SHARED = 1 << 8,
+	VMA_ANON_PRIVATE = 1 << 9,
+	VMA_SYSVIPC = 1 << 10,
+	VMA_SOCKET = 1 << 11,
+	VMA_VVAR = 1 << 12,
+	VMA_AIORING = 1 << 13,
+	VMA_MEMFD = 1 << 14,
+	VMA_SHSTK = 1 << 15,
+	VMA_GUARD = 1 << 16,
+	VMA_EXT_PLUGIN = 1 << 27,
+};
+
+/* Made by the kernel or by us elsewhere, never by memory_map. */
+#define VMA_SPECIAL (VMA_VSYSCALL | VMA_VDSO | VMA_VVAR)
+
+/* One task's memory, hanging off struct task. */
+struct task_memory {
+	/* Saving: what smaps said before the freeze, and whether it was believed. */
+	struct proc_smap *early;
+	size_t n_early;
+	bool early_used;
+	struct mapped_file {
+		unsigned int maj, min;
+		uint64_t ino;
+		uint32_t flags, id;
+		bool memfd;
+		char *path;
+	} * file; /* seen in this task already */
+	size_t n_files, cap_files;
+
+	/* Rebuilding. */
+	struct page_sources src; /* levels: indexes of struct memory_build's links */
+};
+
+/* The task's messages, made if there are none yet. */
+MmEntry *memory_mm(struct task *task);
+struct task_memory *memory_of(struct task *task);
+void memory_of_release(struct task *task);
+
+/*
+ * What is saved of one VMA: a new entry, or none when this one belongs to the
+ * entry before (the clocks' part of vvar). Refuses by name.
+ */
+int vma_save(struct saver *s, struct task *task, const struct proc_vma *v,
+	     const struct proc_smap *smap, VmaEntry **out, struct err *err);
+VmaEntry *vma_guard(uint64_t start, uint64_t end);
+
+/* An address space that was read: order, bounds, kinds, files. */
+int vmas_check(const struct builder *b, const MmEntry *mm, struct err *err);
+
+/* Private memory whose pages are in the task's own pagemap. */
+static inline bool vma_has_pages(const VmaEntry *e)
+{
+	return (e->status & (VMA_ANON_PRIVATE | VMA_FILE_PRIVATE)) && (e->status & VMA_REGULAR) &&
+	       !(e->status & (VMA_VVAR | VMA_VSYSCALL));
+}
+
+#endif

@@ -1,0 +1,610 @@
+/* pages.c - copying the pages of a frozen tree into the images. */
+#include "base/kernel-abi.h"
+#include "base/mem.h"
+#include "criu-lite/file/memfd.h"
+#include "criu-lite/proc/proc.h"
+#include "criu-lite/remote/remote.h"
+#include "criu-lite/task/memory_vma.h"
+#include "criu-lite/track/track.h"
+#include "images/pagemap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#define BUFFER_PAGES 1024u	  /* 4 MiB: the tool stays small however large the task */
+#define MAX_PIECES   1024u	  /* IOV_MAX */
+#define SHMEM_OBJECT (1ull << 63) /* object numbers for track_same: a pid, or this and a shmid */
+
+enum how {
+	BY_CALL,    /* process_vm_readv(2) */
+	BY_FILE,    /* /proc/PID/mem, which reads what the task itself may not */
+	NOT_AT_ALL, /* the parent has it */
+};
+
+/* Pages of one VMA that lie side by side. */
+struct piece {
+	uint64_t start, end;
+	enum how how;
+	bool keep_zero; /* zero is not what an absent page is */
+};
+
+/* One pagemap being written. */
+struct copier {
+	struct saver *s;
+	struct pages_writer *w;
+	uint64_t object;
+	const struct pagemap *parent; /* NULL: there is none */
+	pid_t pid;
+	int mem; /* /proc/PID/mem */
+	char *buffer;
+	struct piece *piece;
+	size_t n_pieces, n_pages;
+};
+
+struct pages_run {
+	struct saver *s;
+	uint32_t next_id;
+	int chain_dirfd;
+	uint32_t parent_seq; /* 0: none */
+	int parent_dirfd;
+	struct chain_links links; /* of the parent, for shared objects */
+	char *buffer, *other;
+	struct piece *piece;
+};
+
+static uint64_t higher(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* --- what becomes of a page -------------------------------------------------------- */
+
+static bool is_zero(const char *page)
+{
+	const uint64_t *word = (const uint64_t *)page;
+
+	return !*word && !memcmp(page, page + 8, PAGE_SIZE - 8);
+}
+
+static bool parent_has(const struct copier *c, uint64_t vaddr)
+{
+	return c->parent && pagemap_find(c->parent, vaddr);
+}
+
+/* Flags of the run that @page belongs to; 0: none, it reads as zero without one. */
+static uint32_t fate(struct copier *c, uint64_t vaddr, const char *page, bool keep_zero)
+{
+	bool same;
+
+	if (!keep_zero && is_zero(page)) {
+		c->s->pages_zero++;
+		return 0;
+	}
+	same = track_compares(c->s->track) && track_same(c->s->track, c->object, vaddr, page);
+	return same && parent_has(c, vaddr) ? PAGE_IN_PARENT : PAGE_PRESENT;
+}
+
+static int write_all(int fd, const char *p, size_t n, uint64_t offset, struct err *err)
+{
+	while (n) {
+		ssize_t done = pwrite(fd, p, n, offset);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return err_errno(err, "writing pages");
+		p += done;
+		n -= done;
+		offset += done;
+	}
+	return 0;
+}
+
+/* The pages of a buffer that are to be written, moved together so that one write takes them. */
+struct gather {
+	char *buffer;
+	size_t n;
+	uint64_t offset; /* of the first, in the pages file */
+};
+
+static void gather_page(struct gather *g, struct pages_writer *w, uint64_t vaddr, char *page,
+			uint32_t flags)
+{
+	uint64_t offset = 0;
+
+	if (!flags)
+		return;
+	pages_add(w, vaddr, 1, flags, &offset);
+	if (flags != PAGE_PRESENT)
+		return;
+	if (!g->n)
+		g->offset = offset;
+	if (g->buffer + g->n * PAGE_SIZE != page)
+		memcpy(g->buffer + g->n * PAGE_SIZE, page, PAGE_SIZE);
+	g->n++;
+}
+
+static int gather_write(const struct gather *g, struct pages_writer *w, struct err *err)
+{
+	return write_all(pages_fd(w), g->buffer, g->n * PAGE_SIZE, g->offset, err);
+}
+
+/* --- private memory ---------------------------------------------------------------- */
+
+static int read_mem(const struct copier *c, const struct piece *p, char *to, struct err *err)
+{
+	uint64_t n = p->end - p->start;
+	ssize_t got = pread(c->mem, to, n, p->start);
+
+	if (got < 0)
+		return err_errno(err, "reading memory at %#" PRIx64, p->start);
+	if ((uint64_t)got != n)
+		return err_set(err, -EIO, "memory at %#" PRIx64 " cannot be read", p->start + got);
+	return 0;
+}
+
+/* Which page it was that could not be read, /proc/PID/mem tells; or it can where the call cannot. */
+static int read_slowly(const struct copier *c, size_t i, size_t upto, char *to, struct err *err)
+{
+	int rc = 0;
+
+	for (; !rc && i < upto; i++) {
+		if (c->piece[i].how == NOT_AT_ALL)
+			continue;
+		rc = read_mem(c, &c->piece[i], to, err);
+		to += c->piece[i].end - c->piece[i].start;
+	}
+	return rc;
+}
+
+/* Pieces from *@i up to one that is not read this way, in one call. */
+static int read_call(const struct copier *c, size_t *i, char **to, struct err *err)
+{
+	struct iovec local = { .iov_base = *to }, remote[MAX_PIECES];
+	size_t first = *i, n = 0;
+	ssize_t got;
+
+	for (; *i < c->n_pieces && c->piece[*i].how != BY_FILE; ++*i) {
+		const struct piece *p = &c->piece[*i];
+
+		if (p->how == NOT_AT_ALL)
+			continue;
+		remote[n] = (struct iovec) { (void *)(uintptr_t)p->start, p->end - p->start };
+		local.iov_len += remote[n++].iov_len;
+	}
+	*to += local.iov_len;
+	if (!n)
+		return 0;
+	got = process_vm_readv(c->pid, &local, 1, remote, n, 0);
+	if (got == (ssize_t)local.iov_len)
+		return 0;
+	if (got < 0 && errno != EFAULT)
+		return err_errno(err, "process_vm_readv");
+	return read_slowly(c, first, *i, local.iov_base, err);
+}
+
+static int read_pieces(const struct copier *c, struct err *err)
+{
+	char *to = c->buffer;
+	size_t i = 0;
+	int rc = 0;
+
+	while (!rc && i < c->n_pieces) {
+		if (c->piece[i].how == BY_FILE) {
+			rc = read_mem(c, &c->piece[i], to, err);
+			to += c->piece[i].end - c->piece[i].start;
+			i++;
+		} else {
+			rc = read_call(c, &i, &to, err);
+		}
+	}
+	return rc;
+}
+
+static int copier_flush(struct copier *c, struct err *err)
+{
+	struct gather g = { .buffer = c->buffer };
+	char *page = c->buffer;
+	int rc = read_pieces(c, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < c->n_pieces; i++) {
+		const struct piece *p = &c->piece[i];
+
+		if (p->how == NOT_AT_ALL) {
+			pages_add(c->w, p->start, (p->end - p->start) / PAGE_SIZE, PAGE_IN_PARENT,
+				  NULL);
+			continue;
+		}
+		for (uint64_t at = p->start; at < p->end; at += PAGE_SIZE, page += PAGE_SIZE)
+			gather_page(&g, c->w, at, page, fate(c, at, page, p->keep_zero));
+	}
+	c->n_pieces = c->n_pages = 0;
+	return gather_write(&g, c->w, err);
+}
+
+static int add_piece(struct copier *c, struct piece p, struct err *err)
+{
+	c->piece[c->n_pieces++] = p;
+	if (p.how != NOT_AT_ALL)
+		c->n_pages += (p.end - p.start) / PAGE_SIZE;
+	if (c->n_pages == BUFFER_PAGES || c->n_pieces == MAX_PIECES)
+		return copier_flush(c, err);
+	return 0;
+}
+
+/* Copy [start, end) of the VMA @e. */
+static int copier_add(struct copier *c, const VmaEntry *e, uint64_t start, uint64_t end,
+		      struct err *err)
+{
+	int rc = 0;
+
+	while (!rc && start < end) {
+		uint64_t room = (BUFFER_PAGES - c->n_pages) * PAGE_SIZE;
+		uint64_t n = lower(end - start, room);
+
+		rc = add_piece(c,
+			       (struct piece) {
+				       .start = start,
+				       .end = start + n,
+				       .how = e->prot & PROT_READ ? BY_CALL : BY_FILE,
+				       .keep_zero = e->status & (VMA_FILE_PRIVATE | VMA_VDSO),
+			       },
+			       err);
+		start += n;
+	}
+	return rc;
+}
+
+/*
+ * [start, end) of @e was not written since the parent. What the parent has stays
+ * there; what it has not (it was zero then, or appeared without a store) is read
+ * again, so that a run "in the parent" always leads to bytes.
+ */
+static int copier_keep(struct copier *c, const VmaEntry *e, uint64_t start, uint64_t end,
+		       struct err *err)
+{
+	int rc = 0;
+
+	while (!rc && start < end) {
+		const struct pagemap_run *r = pagemap_find(c->parent, start);
+		uint64_t upto = start + PAGE_SIZE;
+
+		if (r) {
+			upto = lower(end, r->vaddr + r->nr_pages * PAGE_SIZE);
+			rc = add_piece(c, (struct piece) { start, upto, .how = NOT_AT_ALL }, err);
+		} else {
+			rc = copier_add(c, e, start, upto, err);
+		}
+		start = upto;
+	}
+	return rc;
+}
+
+static int copier_take(struct copier *c, const VmaEntry *e, const struct track_run *r,
+		       uint64_t start, uint64_t end, struct err *err)
+{
+	c->s->pages_used += (end - start) / PAGE_SIZE;
+	if (r->written || !c->parent)
+		return copier_add(c, e, start, end, err);
+	return copier_keep(c, e, start, end, err);
+}
+
+/* The part of a run that lies in @e, without the pages where our own frames are. */
+static int take_in_vma(struct copier *c, const VmaEntry *e, const struct track_run *r,
+		       const struct track_run *ours, struct err *err)
+{
+	uint64_t start = higher(e->start, r->start), end = lower(e->end, r->end);
+	uint64_t upto = lower(end, higher(start, ours->start));
+	int rc = 0;
+
+	if (ours->start >= ours->end || ours->end <= start || ours->start >= end)
+		return copier_take(c, e, r, start, end, err);
+	if (start < upto)
+		rc = copier_take(c, e, r, start, upto, err);
+	if (!rc && ours->end < end)
+		rc = copier_take(c, e, r, ours->end, end, err);
+	return rc;
+}
+
+/* Runs and VMAs both ascend. The vdso, which no tracker looks at, is written in full. */
+static int copy_runs(struct copier *c, const struct task *task, const struct track_runs *runs,
+		     struct err *err)
+{
+	struct track_run ours = {};
+	size_t k = 0;
+	int rc = 0;
+
+	remote_frame_pages(task, &ours.start, &ours.end);
+	for (size_t i = 0; !rc && i < task->mm->n_vmas; i++) {
+		const VmaEntry *e = task->mm->vmas[i];
+
+		if (e->status & VMA_VDSO) {
+			struct track_run all = { e->start, e->end, .written = true };
+
+			rc = copier_take(c, e, &all, e->start, e->end, err);
+		}
+		if (e->status & (VMA_VDSO | VMA_GUARD) || !vma_has_pages(e))
+			continue;
+		while (k < runs->n && runs->run[k].end <= e->start)
+			k++;
+		for (size_t j = k; !rc && j < runs->n && runs->run[j].start < e->end; j++)
+			rc = take_in_vma(c, e, &runs->run[j], &ours, err);
+	}
+	return rc ? rc : copier_flush(c, err);
+}
+
+/* What the tracker is to look at. */
+static struct track_vma *tracked(const MmEntry *mm, size_t *n)
+{
+	struct track_vma *v = xcalloc(mm->n_vmas, sizeof(*v));
+
+	*n = 0;
+	for (size_t i = 0; i < mm->n_vmas; i++) {
+		const VmaEntry *e = mm->vmas[i];
+
+		if (!vma_has_pages(e) || e->status & VMA_VDSO || e->flags & MAP_DROPPABLE)
+			continue;
+		v[(*n)++] = (struct track_vma) { .start = e->start,
+						 .end = e->end,
+						 .file = e->status & VMA_FILE_PRIVATE };
+	}
+	return v;
+}
+
+/* -ENOENT (the parent did not have this one) is not an error: *@p stays empty and unused. */
+static int parent_pagemap(const struct pages_run *r, struct pagemap *p, const char *name,
+			  bool *there, struct err *err)
+{
+	int rc;
+
+	*there = false;
+	if (!r->parent_seq)
+		return 0;
+	rc = pagemap_load(p, r->parent_dirfd, name, err);
+	*there = !rc;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int save_task(struct pages_run *r, struct task *task, struct err *err)
+{
+	struct copier c = { .s = r->s, .object = task->pid, .pid = task->pid, .mem = -1 };
+	scoped struct track_vma *vma = NULL;
+	struct track_runs runs = {};
+	struct pagemap parent = {};
+	char name[64];
+	bool there = false;
+	size_t n;
+	int rc;
+
+	c.buffer = r->buffer;
+	c.piece = r->piece;
+	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
+	vma = tracked(task->mm, &n);
+	rc = track_scan(r->s->track, task, vma, n, &runs, err);
+	if (!rc)
+		rc = parent_pagemap(r, &parent, name, &there, err);
+	if (!rc)
+		rc = c.mem = proc_openat(task->proc, "mem", O_RDONLY);
+	if (rc >= 0)
+		rc = pages_create(&c.w, err, r->s->dirfd, r->next_id++, "%s", name);
+	if (!rc) {
+		c.parent = there ? &parent : NULL;
+		rc = copy_runs(&c, task, &runs, err);
+	}
+	if (!rc) {
+		r->s->pages_written += pages_written(c.w);
+		r->s->pages_parent += pages_parent(c.w);
+		rc = pages_close(&c.w, err);
+	}
+	pages_writer_release(&c.w);
+	pagemap_release(&parent);
+	track_runs_release(&runs);
+	if (c.mem >= 0)
+		close(c.mem);
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}
+
+/* --- shared objects ----------------------------------------------------------------- */
+
+/*
+ * No tracker sees every store into shared memory: a sibling that has exited since,
+ * a write(2), a process outside of the tree. Content is what decides here.
+ */
+struct shared_copy {
+	struct pages_run *r;
+	struct pages_writer *w;
+	const struct memfd_object *o;
+	int fd;
+	bool parent; /* .src is the parent's content */
+	struct page_sources src;
+	struct page_file **file; /* per level, opened when needed */
+	size_t at;		 /* source that was looked at last */
+};
+
+static void shared_parent(struct shared_copy *c, const char *name)
+{
+	struct pages_run *r = c->r;
+
+	if (!r->parent_seq || track_compares(r->s->track))
+		return;
+	c->parent = !chain_resolve(&c->src, &r->links, name, NULL);
+	c->file = xcalloc(r->links.n, sizeof(struct page_file *));
+}
+
+/* The parent's bytes of one page in @page; false when it has none. */
+static bool parent_page(struct shared_copy *c, uint64_t offset, char *page)
+{
+	const struct page_source *s;
+	struct page_file **f;
+
+	while (c->at < c->src.n &&
+	       c->src.src[c->at].vaddr + c->src.src[c->at].nr_pages * PAGE_SIZE <= offset)
+		c->at++;
+	s = &c->src.src[c->at];
+	if (c->at == c->src.n || s->vaddr > offset)
+		return false;
+	f = &c->file[s->level];
+	if (!*f && chain_pages(f, &c->r->links, &c->src, s->level, NULL) < 0)
+		return false;
+	return pread(page_file_fd(*f), page, PAGE_SIZE, s->offset + (offset - s->vaddr)) ==
+	       (ssize_t)PAGE_SIZE;
+}
+
+static uint32_t shared_fate(struct shared_copy *c, uint64_t offset, const char *page)
+{
+	struct track *t = c->r->s->track;
+	bool same;
+
+	if (is_zero(page)) {
+		c->r->s->pages_zero++;
+		return 0;
+	}
+	if (track_compares(t))
+		same = track_same(t, SHMEM_OBJECT | c->o->inode->shmid, offset, page) &&
+		       c->r->parent_seq;
+	else
+		same = c->parent && parent_page(c, offset, c->r->other) &&
+		       !memcmp(c->r->other, page, PAGE_SIZE);
+	return same ? PAGE_IN_PARENT : PAGE_PRESENT;
+}
+
+/* At most a buffer of data at @offset; past the end of the object reads as zeros. */
+static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, struct err *err)
+{
+	struct gather g = { .buffer = c->r->buffer };
+	char *page = g.buffer;
+	uint64_t got = 0;
+
+	while (got < n) {
+		ssize_t part = pread(c->fd, page + got, n - got, offset + got);
+
+		if (part < 0)
+			return err_errno(err, "reading at %#" PRIx64, offset + got);
+		if (!part)
+			break;
+		got += part;
+	}
+	memset(page + got, 0, n - got);
+	c->r->s->pages_used += n / PAGE_SIZE;
+	for (uint64_t at = offset; at < offset + n; at += PAGE_SIZE, page += PAGE_SIZE)
+		gather_page(&g, c->w, at, page, shared_fate(c, at, page));
+	return gather_write(&g, c->w, err);
+}
+
+static int shared_data(struct shared_copy *c, struct err *err)
+{
+	uint64_t size = c->o->inode->size, at = 0;
+
+	while (at < size) {
+		off_t data = lseek(c->fd, at, SEEK_DATA), hole;
+
+		if (data < 0 && errno == ENXIO)
+			return 0;
+		hole = data < 0 ? -1 : lseek(c->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return err_errno(err, "looking for data");
+		at = data & ~(PAGE_SIZE - 1);
+		while (at < (uint64_t)hole) {
+			uint64_t n = ((uint64_t)hole - at + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+			int rc;
+
+			n = lower(n, BUFFER_PAGES * PAGE_SIZE);
+			rc = shared_block(c, at, n, err);
+			if (rc < 0)
+				return rc;
+			at += n;
+		}
+	}
+	return 0;
+}
+
+static int save_object(struct pages_run *r, const struct memfd_object *o, struct err *err)
+{
+	struct shared_copy c = { .r = r, .o = o };
+	char name[64];
+	int rc;
+
+	if (!o->inode->size)
+		return 0;
+	snprintf(name, sizeof(name), "pagemap-shmem-%u.img", o->inode->shmid);
+	c.fd = proc_openat(o->task->proc, o->link, O_RDONLY);
+	if (c.fd < 0)
+		return err_code(err, c.fd, "task %d: opening %s", o->task->pid, o->link);
+	shared_parent(&c, name);
+	rc = pages_create(&c.w, err, r->s->dirfd, r->next_id++, "%s", name);
+	if (!rc)
+		rc = shared_data(&c, err);
+	if (!rc) {
+		r->s->pages_written += pages_written(c.w);
+		r->s->pages_parent += pages_parent(c.w);
+		rc = pages_close(&c.w, err);
+	}
+	pages_writer_release(&c.w);
+	for (size_t i = 0; c.file && i < r->links.n; i++)
+		page_file_release(&c.file[i]);
+	free(c.file);
+	page_sources_release(&c.src);
+	close(c.fd);
+	return rc < 0 ? err_add(err, rc, "shared memory '%s'", o->inode->name) : 0;
+}
+
+/* --- all of it ------------------------------------------------------------------------ */
+
+static int run_open(struct pages_run *r, struct err *err)
+{
+	int rc;
+
+	r->chain_dirfd = openat(r->s->dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->chain_dirfd < 0)
+		return err_errno(err, "opening the chain");
+	rc = chain_parent(r->s->dirfd, &r->parent_seq, err);
+	if (rc < 0 || !r->parent_seq)
+		return rc;
+	rc = r->parent_dirfd = chain_checkpoint(r->chain_dirfd, r->parent_seq, err);
+	if (rc < 0)
+		return rc;
+	return chain_follow(&r->links, r->chain_dirfd, r->parent_seq, err);
+}
+
+static void run_close(struct pages_run *r)
+{
+	if (r->chain_dirfd >= 0)
+		close(r->chain_dirfd);
+	if (r->parent_dirfd >= 0)
+		close(r->parent_dirfd);
+	chain_links_release(&r->links);
+	free(r->buffer);
+	free(r->other);
+	free(r->piece);
+}
+
+int memory_save(struct saver *s, struct err *err)
+{
+	struct pages_run r = { .s = s, .next_id = 1, .chain_dirfd = -1, .parent_dirfd = -1 };
+	const struct memfd_object *object;
+	size_t n = memfd_objects(s->files, &object);
+	struct task *task;
+	int rc = run_open(&r, err);
+
+	r.buffer = xmalloc(BUFFER_PAGES * PAGE_SIZE);
+	r.other = xmalloc(PAGE_SIZE);
+	r.piece = xcalloc(MAX_PIECES, sizeof(*r.piece));
+	for_each_live_task (task, s->tree)
+		if (!rc)
+			rc = save_task(&r, task, err);
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = save_object(&r, &object[i], err);
+	run_close(&r);
+	return rc;
+}
