@@ -26,6 +26,7 @@ struct saver {
 	bool unprotected;
 	struct seccomp_save *seccomp; /* task/seccomp.c: the pool of filters */
 	struct memory_save *memory;   /* task/memory.c */
+	struct look *look;	      /* task/look.c: the thread looked at last */
 	struct track *track;
 	int dirfd; /* the checkpoint being built; -1 before pages are written */
 	uint64_t pages_used, pages_written, pages_parent, pages_zero;
@@ -69,7 +70,13 @@ struct task_kind {
 };
 extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in this order */
 
+/* What the kinds keep in @s; after the last look and save. */
+void kinds_save_release(struct saver *s);
+
 /* Messages with every required field set and all sub-messages present, zeroed. */
 CoreEntry *core_new(bool leader);
+/* All there is of a dead task: state, exit code, name. */
+CoreEntry *core_new_dead(const struct task *task, const char *comm);
+SdTaskExtra *extra_new(const struct thread *t);
 
 #endif

@@ -1,0 +1,161 @@
+/*
+ * pending.c - signals that wait: of the whole task, and of one thread, with
+ * their siginfo and in their order (PTRACE_PEEKSIGINFO).
+ *
+ * Put back by rt_sigqueueinfo(2) from inside: the kernel takes any siginfo from
+ * a task that sends it to itself. All signals are blocked then, so even those
+ * that are ignored stay.
+ */
+#include "base/mem.h"
+#include "criu-lite/task/kinds.h"
+#include "criu-lite/task/look.h"
+#include "criu-lite/task/row.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+
+enum { SIGINFO_SIZE = 128, PEEK_AT_ONCE = 32, MAX_PENDING = 1 << 20, N_SIGNALS = 64 };
+
+static void queue_push(SignalQueueEntry *q, size_t *cap, const void *info)
+{
+	SiginfoEntry *e = xmalloc(sizeof(*e));
+
+	siginfo_entry__init(e);
+	e->siginfo.len = SIGINFO_SIZE;
+	e->siginfo.data = xmemdup(info, SIGINFO_SIZE);
+	ARRAY_PUSH(q->signals, q->n_signals, *cap, e);
+}
+
+/* Takes the signals found in the queue out of @set; returns how many there were, or an errno. */
+static int peek_queue(pid_t tid, uint32_t flags, SignalQueueEntry *q, uint64_t *set, size_t *cap)
+{
+	char info[PEEK_AT_ONCE][SIGINFO_SIZE];
+
+	for (;;) {
+		struct __ptrace_peeksiginfo_args args = { .off = q->n_signals,
+							  .flags = flags,
+							  .nr = PEEK_AT_ONCE };
+		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, info);
+
+		if (n < 0)
+			return -errno;
+		for (long i = 0; i < n; i++) {
+			const siginfo_t *si = (const siginfo_t *)info[i];
+
+			if (si->si_signo >= 1 && si->si_signo <= N_SIGNALS)
+				*set &= ~(1ull << (si->si_signo - 1));
+			queue_push(q, cap, info[i]);
+		}
+		if (n < PEEK_AT_ONCE)
+			return 0;
+		if (q->n_signals > MAX_PENDING)
+			return -E2BIG;
+	}
+}
+
+/*
+ * A signal may be marked pending without an entry in the queue (there was no
+ * room). The kernel hands out this siginfo for it.
+ */
+static void push_bare(SignalQueueEntry *q, size_t *cap, uint64_t set)
+{
+	for (int sig = 1; sig <= N_SIGNALS; sig++) {
+		char info[SIGINFO_SIZE] = {};
+		siginfo_t *si = (siginfo_t *)info;
+
+		if (!(set >> (sig - 1) & 1))
+			continue;
+		si->si_signo = sig;
+		si->si_code = SI_USER;
+		queue_push(q, cap, info);
+	}
+}
+
+static int queue_look(struct saver *s, struct thread *t, uint32_t flags, uint64_t set,
+		      SignalQueueEntry *q, struct err *err)
+{
+	char name[LOOK_NAME];
+	size_t cap = 0;
+	int rc;
+
+	if (!set)
+		return 0;
+	if (set >> (SIGSTOP - 1) & 1) {
+		refuse(s->refusals, "%s: is about to be stopped by a signal; try again",
+		       look_name(t, name));
+		return 0;
+	}
+	set &= ~(1ull << (SIGKILL - 1));
+	rc = peek_queue(t->tid, flags, q, &set, &cap);
+	if (rc < 0)
+		return err_code(err, rc, "read pending signals");
+	push_bare(q, &cap, set);
+	return 0;
+}
+
+static int pending_look(struct saver *s, struct thread *t, struct err *err)
+{
+	const struct proc_status *st;
+	int rc = look_status(s, t, &st, err);
+
+	if (!rc && t->core->tc)
+		rc = queue_look(s, t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending,
+				t->core->tc->signals_s, err);
+	if (!rc)
+		rc = queue_look(s, t, 0, st->sig_pending, t->core->thread_core->signals_p, err);
+	return rc;
+}
+
+static int queue_rebuild(struct thread *t, struct batch *batch, const SignalQueueEntry *q,
+			 bool whole_task, struct err *err)
+{
+	struct plan *p = &batch->plan;
+
+	for (size_t i = 0; q && i < q->n_signals; i++) {
+		const ProtobufCBinaryData *info = &q->signals[i]->siginfo;
+		int32_t sig;
+		uint64_t at;
+		int rc;
+
+		if (info->len != SIGINFO_SIZE)
+			return err_set(err, -EBADMSG, "thread %d: a pending signal of %zu bytes",
+				       t->tid, info->len);
+		memcpy(&sig, info->data, sizeof(sig));
+		if (sig < 1 || sig > N_SIGNALS || sig == SIGKILL || sig == SIGSTOP)
+			return err_set(err, -EBADMSG, "thread %d: signal %d pending", t->tid, sig);
+		rc = batch_room(batch, 1, SIGINFO_SIZE, err);
+		if (rc < 0)
+			return rc;
+		at = plan_put(p, info->data, SIGINFO_SIZE);
+		if (whole_task)
+			plan_add(p, PLAN_MUST, "queue a signal for the task", SYS_rt_sigqueueinfo,
+				 (uint64_t)t->task->pid, (uint64_t)sig, at);
+		else
+			plan_add(p, PLAN_MUST, "queue a signal for the thread",
+				 SYS_rt_tgsigqueueinfo, (uint64_t)t->task->pid, (uint64_t)t->tid,
+				 (uint64_t)sig, at);
+	}
+	return 0;
+}
+
+static int pending_rebuild(struct builder *b, struct thread *t, struct batch *batch,
+			   struct err *err)
+{
+	int rc = 0;
+
+	if (t->core->tc)
+		rc = queue_rebuild(t, batch, t->core->tc->signals_s, true, err);
+	if (!rc)
+		rc = queue_rebuild(t, batch, t->core->thread_core->signals_p, false, err);
+	return rc;
+}
+
+const struct task_kind kind_pending = {
+	.name = "pending signals",
+	.every_thread = true,
+	.stage = STAGE_STATE,
+	.look = pending_look,
+	.rebuild = pending_rebuild,
+};

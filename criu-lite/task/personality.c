@@ -1,0 +1,46 @@
+/* personality.c - the execution domain and its compatibility bits, personality(2), of each thread. */
+#include "criu-lite/proc/values.h"
+#include "criu-lite/task/kinds.h"
+#include "criu-lite/task/look.h"
+#include "criu-lite/task/row.h"
+
+static int personality_look(struct saver *s, struct thread *t, struct err *err)
+{
+	struct proc_dir *dir;
+	uint32_t value;
+	int rc = look_dir(s, t, &dir, err);
+
+	if (!rc)
+		rc = proc_personality_read(dir, &value, err);
+	if (rc < 0)
+		return rc;
+	t->extra->has_personality = true;
+	t->extra->personality = value;
+	if (t->core->tc)
+		t->core->tc->personality = value;
+	return 0;
+}
+
+static int personality_rebuild(struct builder *b, struct thread *t, struct batch *batch,
+			       struct err *err)
+{
+	const TaskCoreEntry *tc = t->task->thread[0]->core->tc;
+	uint32_t value = tc->personality;
+	int rc = batch_room(batch, 1, 0, err);
+
+	if (rc < 0)
+		return rc;
+	if (t->extra && t->extra->has_personality)
+		value = t->extra->personality;
+	/* Late: one of its bits makes every readable mapping executable when it is made. */
+	plan_add(&batch->plan, PLAN_MUST, "set the personality", SYS_personality, value);
+	return 0;
+}
+
+const struct task_kind kind_personality = {
+	.name = "personality",
+	.every_thread = true,
+	.stage = STAGE_LAST,
+	.look = personality_look,
+	.rebuild = personality_rebuild,
+};
