@@ -23,6 +23,7 @@ const struct task_kind *const task_kinds[] = {
 	&kind_loginuid,
 	&kind_prctl_early,
 	/* STAGE_STATE */
+	&kind_mm,
 	&kind_regs,
 	&kind_sigmask,
 	&kind_sas,

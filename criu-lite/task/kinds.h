@@ -5,6 +5,7 @@
 #include "criu-lite/task/kind.h"
 
 extern const struct task_kind kind_core;
+extern const struct task_kind kind_mm;
 extern const struct task_kind kind_namespaces;
 extern const struct task_kind kind_sharing;
 extern const struct task_kind kind_regs;

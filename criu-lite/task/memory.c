@@ -141,6 +141,22 @@ static bool joins_last(const MmEntry *mm, const VmaEntry *e)
 	return last && (last->status & VMA_VVAR) && (e->status & VMA_VVAR) && last->end == e->start;
 }
 
+/* Images know locked or not; that pages are locked only when they come is our own addition. */
+static void note_on_fault(struct task *task, uint64_t start, uint64_t end)
+{
+	struct thread *t = task_leader(task);
+	SdRange *r = xmalloc(sizeof(*r));
+
+	sd_range__init(r);
+	r->start = start;
+	r->end = end;
+	if (!t->extra)
+		t->extra = extra_new(t);
+	t->extra->locked_on_fault = xreallocarray(t->extra->locked_on_fault,
+						  t->extra->n_locked_on_fault + 1, sizeof(r));
+	t->extra->locked_on_fault[t->extra->n_locked_on_fault++] = r;
+}
+
 static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *vma, size_t n,
 		     size_t *cap, struct err *err)
 {
@@ -152,6 +168,8 @@ static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *
 
 		if (rc < 0)
 			return err_add(err, rc, "memory at %#" PRIx64, vma[i].start);
+		if (task->memory->early[i].flags & VMF_BIT(VMF_LF))
+			note_on_fault(task, vma[i].start, vma[i].end);
 		if (e && joins_last(mm, e)) {
 			mm->vmas[mm->n_vmas - 1]->end = e->end;
 			free(e);

@@ -11,9 +11,9 @@
 #include "criu-lite/task/memory.h"
 #include "images/chain.h"
 
-#define PAGE_SIZE     4096ull
-#define USER_END      ((1ull << 47) - PAGE_SIZE) /* no VMA ends above */
-#define VSYSCALL_ADDR 0xffffffffff600000ull
+#define PAGE_SIZE     UINT64_C(4096)
+#define USER_END      ((UINT64_C(1) << 47) - PAGE_SIZE) /* no VMA ends above */
+#define VSYSCALL_ADDR UINT64_C(0xffffffffff600000)
 
 /* VmaEntry.status */
 enum vma_status {
@@ -56,6 +56,7 @@ struct task_memory {
 
 	/* Rebuilding. */
 	struct page_sources src; /* levels: indexes of struct memory_build's links */
+	int tool_pidfd;		 /* descriptor in the task, for as long as it is being built */
 };
 
 /* The task's messages, made if there are none yet. */

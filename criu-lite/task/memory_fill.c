@@ -1,0 +1,368 @@
+/* memory_fill.c - the pages of the images into the memory that was mapped for them. */
+#include "base/mem.h"
+#include "criu-lite/file/memfd.h"
+#include "criu-lite/task/memory_build.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#define PART_PAGES  1024u /* one thread's bite: 4 MiB */
+#define MAX_PIECES  512u
+#define MAX_THREADS 16
+
+/* A pages file of one level, mapped. */
+struct level {
+	struct page_file *file;
+	char *at;
+	uint64_t size;
+};
+
+/* Up to PART_PAGES pages, beginning @skip pages into source @first. */
+struct part {
+	size_t first;
+	uint64_t skip, pages;
+};
+
+/* One pagemap going to one place. */
+struct fill {
+	struct builder *b;
+	const struct page_sources *src;
+	pid_t pid;		 /* into this task, or, if 0, into */
+	int fd;			 /* this object of */
+	uint64_t size;		 /* so many bytes */
+	uint64_t vdso, vdso_end; /* the engine puts it in its place: nothing is written there */
+	struct level *level;
+	struct part *part;
+	size_t n_parts, cap_parts;
+	atomic_size_t next;
+	atomic_bool failed;
+	pthread_mutex_t lock;
+	struct err *err; /* of the first that failed, under the lock */
+	int rc;
+};
+
+static void fill_failed(struct fill *f, int rc, const struct err *err)
+{
+	pthread_mutex_lock(&f->lock);
+	if (!f->failed) {
+		f->rc = rc;
+		if (f->err)
+			*f->err = *err;
+	}
+	f->failed = true;
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* --- pages files ------------------------------------------------------------------ */
+
+static int level_open(struct fill *f, uint32_t i, struct err *err)
+{
+	struct level *l = &f->level[i];
+	int rc = chain_pages(&l->file, &f->b->memory->links, f->src, i, err);
+
+	if (rc < 0)
+		return rc;
+	l->size = page_file_size(l->file);
+	if (!l->size)
+		return 0;
+	l->at = mmap(NULL, l->size, PROT_READ, MAP_PRIVATE, page_file_fd(l->file), 0);
+	if (l->at != MAP_FAILED)
+		return 0;
+	l->at = NULL;
+	return err_errno(err, "mapping a pages file");
+}
+
+static int levels_open(struct fill *f, struct err *err)
+{
+	size_t n = f->b->memory->links.n;
+	int rc = 0;
+
+	f->level = xcalloc(n, sizeof(*f->level));
+	for (uint32_t i = 0; !rc && i < n; i++)
+		if (f->src->pages_id[i])
+			rc = level_open(f, i, err);
+	return rc;
+}
+
+static void levels_close(struct fill *f)
+{
+	for (size_t i = 0; f->level && i < f->b->memory->links.n; i++) {
+		if (f->level[i].at)
+			munmap(f->level[i].at, f->level[i].size);
+		page_file_release(&f->level[i].file);
+	}
+	free(f->level);
+}
+
+/* The bytes of @pages pages from page @skip of @s on, checked. */
+static int bytes_of(struct fill *f, const struct page_source *s, uint64_t skip, uint64_t pages,
+		    char **at, struct err *err)
+{
+	const struct level *l = &f->level[s->level];
+	uint64_t offset = s->offset + skip * PAGE_SIZE, n = pages * PAGE_SIZE;
+
+	if (!l->at || n > l->size || offset > l->size - n)
+		return err_set(err, -EBADMSG, "page %#" PRIx64 " lies behind the end of its file",
+			       s->vaddr + skip * PAGE_SIZE);
+	*at = l->at + offset;
+	return page_file_check(l->file, offset, n, err);
+}
+
+/* --- into a task ------------------------------------------------------------------- */
+
+struct pieces {
+	struct iovec local[MAX_PIECES], remote[MAX_PIECES];
+	size_t n, bytes;
+};
+
+static int pieces_write(struct fill *f, struct pieces *p, struct err *err)
+{
+	ssize_t done = process_vm_writev(f->pid, p->local, p->n, p->remote, p->n, 0);
+	size_t i = 0;
+
+	if (done == (ssize_t)p->bytes) {
+		p->n = p->bytes = 0;
+		return 0;
+	}
+	if (done < 0)
+		return err_errno(err, "writing %zu bytes at %p", p->bytes, p->remote[0].iov_base);
+	for (; i < p->n - 1 && (size_t)done >= p->remote[i].iov_len; i++)
+		done -= p->remote[i].iov_len;
+	return err_set(err, -EFAULT, "memory at %p cannot be written",
+		       (void *)((char *)p->remote[i].iov_base + done));
+}
+
+static int pieces_add(struct fill *f, struct pieces *p, uint64_t to, char *from, uint64_t n,
+		      struct err *err)
+{
+	p->local[p->n] = (struct iovec) { from, n };
+	p->remote[p->n++] = (struct iovec) { (void *)(uintptr_t)to, n };
+	p->bytes += n;
+	return p->n == MAX_PIECES ? pieces_write(f, p, err) : 0;
+}
+
+static int part_to_task(struct fill *f, const struct part *part, struct err *err)
+{
+	struct pieces p = {};
+	uint64_t left = part->pages, skip = part->skip;
+	int rc = 0;
+
+	for (size_t i = part->first; !rc && left; i++, skip = 0) {
+		const struct page_source *s = &f->src->src[i];
+		uint64_t n = s->nr_pages - skip < left ? s->nr_pages - skip : left;
+		char *at;
+
+		rc = bytes_of(f, s, skip, n, &at, err);
+		if (!rc)
+			rc = pieces_add(f, &p, s->vaddr + skip * PAGE_SIZE, at, n * PAGE_SIZE, err);
+		left -= n;
+	}
+	return !rc && p.n ? pieces_write(f, &p, err) : rc;
+}
+
+/* --- into a shared object ------------------------------------------------------------ */
+
+static int object_write(struct fill *f, uint64_t offset, const char *at, uint64_t n,
+			struct err *err)
+{
+	if (offset >= f->size)
+		return 0;
+	if (n > f->size - offset)
+		n = f->size - offset;
+	while (n) {
+		ssize_t done = pwrite(f->fd, at, n, offset);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return err_errno(err, "writing at %#" PRIx64, offset);
+		at += done;
+		offset += done;
+		n -= done;
+	}
+	return 0;
+}
+
+static int part_to_object(struct fill *f, const struct part *part, struct err *err)
+{
+	uint64_t left = part->pages, skip = part->skip;
+	int rc = 0;
+
+	for (size_t i = part->first; !rc && left; i++, skip = 0) {
+		const struct page_source *s = &f->src->src[i];
+		uint64_t n = s->nr_pages - skip < left ? s->nr_pages - skip : left;
+		char *at;
+
+		rc = bytes_of(f, s, skip, n, &at, err);
+		if (!rc)
+			rc = object_write(f, s->vaddr + skip * PAGE_SIZE, at, n * PAGE_SIZE, err);
+		left -= n;
+	}
+	return rc;
+}
+
+/* --- the work, cut in parts and shared out ---------------------------------------------- */
+
+static void *fill_worker(void *arg)
+{
+	struct fill *f = arg;
+	struct err err = {};
+
+	while (!f->failed) {
+		size_t i = atomic_fetch_add(&f->next, 1);
+		int rc;
+
+		if (i >= f->n_parts)
+			break;
+		rc = f->pid ? part_to_task(f, &f->part[i], &err)
+			    : part_to_object(f, &f->part[i], &err);
+		if (rc < 0)
+			fill_failed(f, rc, &err);
+	}
+	return NULL;
+}
+
+static void add_part(struct fill *f, struct part *p)
+{
+	if (p->pages)
+		ARRAY_PUSH(f->part, f->n_parts, f->cap_parts, *p);
+	*p = (struct part) {};
+}
+
+/* How many pages from page @done of @s on go together; 0: none, and *@over are passed over. */
+static uint64_t stretch(const struct fill *f, const struct page_source *s, uint64_t done,
+			uint64_t *over)
+{
+	uint64_t at = s->vaddr + done * PAGE_SIZE, end = s->vaddr + s->nr_pages * PAGE_SIZE;
+
+	if (at >= f->vdso && at < f->vdso_end) {
+		*over = ((end < f->vdso_end ? end : f->vdso_end) - at) / PAGE_SIZE;
+		return 0;
+	}
+	if (at < f->vdso && end > f->vdso)
+		end = f->vdso;
+	return (end - at) / PAGE_SIZE;
+}
+
+static void cut_in_parts(struct fill *f)
+{
+	struct part p = {};
+
+	for (size_t i = 0; i < f->src->n; i++) {
+		const struct page_source *s = &f->src->src[i];
+		uint64_t done = 0;
+
+		while (done < s->nr_pages) {
+			uint64_t over = 0, n = stretch(f, s, done, &over);
+
+			if (!n)
+				add_part(f, &p);
+			done += over;
+			if (n && !p.pages)
+				p = (struct part) { .first = i, .skip = done };
+			if (n > PART_PAGES - p.pages)
+				n = PART_PAGES - p.pages;
+			p.pages += n;
+			done += n;
+			if (p.pages == PART_PAGES)
+				add_part(f, &p);
+		}
+	}
+	add_part(f, &p);
+}
+
+static size_t threads_for(const struct fill *f)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = cpus < 1 ? 1 : cpus > MAX_THREADS ? MAX_THREADS : cpus;
+
+	return n < f->n_parts ? n : f->n_parts;
+}
+
+/* This thread works too, so that there is always one, and small tasks need no other. */
+static void fill_parts(struct fill *f)
+{
+	pthread_t thread[MAX_THREADS];
+	size_t n = threads_for(f), started = 0;
+
+	while (started + 1 < n && !pthread_create(&thread[started], NULL, fill_worker, f))
+		started++;
+	fill_worker(f);
+	while (started--)
+		pthread_join(thread[started], NULL);
+}
+
+static int fill_run(struct fill *f, struct err *err)
+{
+	int rc;
+
+	f->err = err;
+	pthread_mutex_init(&f->lock, NULL);
+	rc = levels_open(f, err);
+	if (!rc) {
+		cut_in_parts(f);
+		fill_parts(f);
+		rc = f->rc;
+	}
+	levels_close(f);
+	free(f->part);
+	pthread_mutex_destroy(&f->lock);
+	return rc;
+}
+
+static int fill_task(struct builder *b, struct task *task, struct err *err)
+{
+	struct fill f = { .b = b, .src = &task->memory->src, .pid = task->pid, .fd = -1 };
+	int rc;
+
+	for (size_t i = 0; i < task->mm->n_vmas; i++) {
+		const VmaEntry *e = task->mm->vmas[i];
+
+		if (!(e->status & VMA_VDSO))
+			continue;
+		f.vdso = e->start;
+		f.vdso_end = e->end;
+	}
+	rc = fill_run(&f, err);
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}
+
+static int fill_object(struct builder *b, size_t i, struct err *err)
+{
+	const MemfdInodeEntry *e = memfd_inode(b->files, i);
+	struct fill f = { .b = b, .size = e->size };
+	struct page_sources src = {};
+	char name[64];
+	int rc;
+
+	if (!e->size)
+		return 0;
+	snprintf(name, sizeof(name), "pagemap-shmem-%u.img", e->shmid);
+	rc = memfd_open_object(b->files, i, &f.fd, err);
+	if (!rc)
+		rc = chain_resolve(&src, &b->memory->links, name, err);
+	if (!rc) {
+		f.src = &src;
+		rc = fill_run(&f, err);
+	}
+	page_sources_release(&src);
+	return rc < 0 ? err_add(err, rc, "shared memory '%s'", e->name) : 0;
+}
+
+int memory_fill(struct builder *b, struct err *err)
+{
+	struct task *task;
+	int rc = 0;
+
+	for_each_live_task (task, b->tree)
+		if (!rc)
+			rc = fill_task(b, task, err);
+	for (size_t i = 0; !rc && i < memfd_count(b->files); i++)
+		rc = fill_object(b, i, err);
+	return rc ? rc : memfd_seal(b->files, err);
+}

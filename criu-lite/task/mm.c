@@ -1,0 +1,180 @@
+/* mm.c - the kind "mm": where code, data, heap and arguments lie, auxv, and the exe link. */
+#include "base/mem.h"
+#include "criu-lite/proc/auxv.h"
+#include "criu-lite/task/kinds.h"
+#include "criu-lite/task/look.h"
+#include "criu-lite/task/memory_vma.h"
+#include "criu-lite/task/row.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+/* What readers of mm-PID.img accept, and what we do, in words. */
+#define AUXV_IN_IMAGE 44u
+#define AUXV_MAX      128u
+
+/* --- saving ---------------------------------------------------------------------- */
+
+static void take_places(MmEntry *mm, const struct proc_stat *st)
+{
+	mm->mm_start_code = st->start_code;
+	mm->mm_end_code = st->end_code;
+	mm->mm_start_data = st->start_data;
+	mm->mm_end_data = st->end_data;
+	mm->mm_start_stack = st->start_stack;
+	mm->mm_start_brk = st->start_brk;
+	mm->mm_arg_start = st->arg_start;
+	mm->mm_arg_end = st->arg_end;
+	mm->mm_env_start = st->env_start;
+	mm->mm_env_end = st->env_end;
+}
+
+/* All of it in our own image, what older readers take in mm-PID.img. */
+static int take_auxv(struct thread *t, MmEntry *mm, struct err *err)
+{
+	scoped struct proc_auxv *v = NULL;
+	size_t n;
+	int rc = proc_auxv_read(t->task->proc, &v, &n, err);
+
+	if (rc < 0)
+		return rc;
+	if (2 * n > AUXV_MAX)
+		return err_set(err, -EINVAL, "auxv has %zu entries", n);
+	if (!t->extra)
+		t->extra = extra_new(t);
+	t->extra->n_auxv = 2 * n;
+	t->extra->auxv = xmemdup(v, n * sizeof(*v));
+	mm->n_mm_saved_auxv = 2 * n < AUXV_IN_IMAGE ? 2 * n : AUXV_IN_IMAGE;
+	mm->mm_saved_auxv = xmemdup(v, n * sizeof(*v));
+	return 0;
+}
+
+static int mm_look(struct saver *s, struct thread *t, struct err *err)
+{
+	MmEntry *mm = memory_mm(t->task);
+	const struct proc_stat *st;
+	int rc = look_stat(s, t, &st, err);
+
+	if (rc < 0)
+		return rc;
+	take_places(mm, st);
+	rc = take_auxv(t, mm, err);
+	if (rc < 0)
+		return rc;
+	rc = file_add_link(s->files, t->task, "exe", O_RDONLY, &mm->exe_file_id, err);
+	if (rc == ERR_REFUSED) {
+		refuse(s->refusals, "task %d: exe: %s", t->task->pid,
+		       err ? err->text : "this file is not supported");
+		rc = 0;
+	}
+	return rc;
+}
+
+/* The end of the heap is nowhere in /proc. */
+static uint64_t mm_ask(struct thread *t, struct plan *p)
+{
+	return plan_add(p, PLAN_MUST, "brk", SYS_brk, 0);
+}
+
+static int mm_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+		   struct err *err)
+{
+	t->task->mm->mm_brk = plan_ret(p, asked);
+	return 0;
+}
+
+/* --- rebuilding -------------------------------------------------------------------- */
+
+struct auxv_words {
+	size_t n;
+	uint64_t word[AUXV_MAX + 2];
+};
+
+/* The better of the two, with the AT_NULL at its end that neither has. */
+static int auxv_of(const struct thread *t, struct auxv_words *v, struct err *err)
+{
+	const MmEntry *mm = t->task->mm;
+	bool ours = t->extra && t->extra->n_auxv;
+	const uint64_t *word = ours ? t->extra->auxv : mm->mm_saved_auxv;
+	size_t n = ours ? t->extra->n_auxv : mm->n_mm_saved_auxv;
+
+	if (n > AUXV_MAX || n % 2)
+		return err_set(err, -EBADMSG, "auxv of %zu words", n);
+	*v = (struct auxv_words) { .n = n };
+	if (n)
+		memcpy(v->word, word, n * sizeof(*word));
+	if (n < 2 || v->word[n - 2])
+		v->n += 2;
+	return 0;
+}
+
+static void mm_row(struct batch *batch, const MmEntry *mm, const struct auxv_words *v, int exe_fd)
+{
+	uint64_t auxv = plan_put(&batch->plan, v->word, v->n * sizeof(*v->word));
+	struct prctl_mm_map map = {
+		.start_code = mm->mm_start_code,
+		.end_code = mm->mm_end_code,
+		.start_data = mm->mm_start_data,
+		.end_data = mm->mm_end_data,
+		.start_brk = mm->mm_start_brk,
+		.brk = mm->mm_brk,
+		.start_stack = mm->mm_start_stack,
+		.arg_start = mm->mm_arg_start,
+		.arg_end = mm->mm_arg_end,
+		.env_start = mm->mm_env_start,
+		.env_end = mm->mm_env_end,
+		.auxv = (void *)(uintptr_t)auxv,
+		.auxv_size = v->n * sizeof(*v->word),
+		.exe_fd = exe_fd,
+	};
+	uint64_t at = plan_put(&batch->plan, &map, sizeof(map));
+
+	plan_add(&batch->plan, PLAN_MUST, "PR_SET_MM_MAP", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, at,
+		 sizeof(map), 0);
+	plan_add(&batch->plan, PLAN_MUST, "closing exe", SYS_close, (uint64_t)exe_fd);
+}
+
+/* The descriptor's number goes into the struct, so it must be known first. */
+static int exe_take(struct builder *b, struct thread *t, struct batch *batch, int *exe_fd,
+		    struct err *err)
+{
+	int rc = batch_flush(batch, err), fd = -1;
+
+	if (!rc)
+		rc = file_open(b->files, t->task->mm->exe_file_id, &fd, err);
+	if (rc < 0)
+		return rc;
+	plan_add(&batch->plan, PLAN_MUST, "taking exe", SYS_pidfd_getfd,
+		 (uint64_t)t->task->memory->tool_pidfd, (uint64_t)fd, 0);
+	rc = batch_run(batch, err);
+	*exe_fd = rc < 0 ? -1 : (int)plan_ret(&batch->plan, 0);
+	plan_reset(&batch->plan);
+	return rc;
+}
+
+static int mm_rebuild(struct builder *b, struct thread *t, struct batch *batch, struct err *err)
+{
+	struct auxv_words auxv;
+	int exe_fd, rc;
+
+	rc = auxv_of(t, &auxv, err);
+	if (!rc)
+		rc = exe_take(b, t, batch, &exe_fd, err);
+	if (!rc)
+		rc = batch_room(batch, 2, sizeof(auxv) + sizeof(struct prctl_mm_map) + 16, err);
+	if (!rc)
+		mm_row(batch, t->task->mm, &auxv, exe_fd);
+	return rc;
+}
+
+const struct task_kind kind_mm = {
+	.name = "mm",
+	.stage = STAGE_STATE,
+	.look = mm_look,
+	.ask = mm_ask,
+	.save = mm_save,
+	.rebuild = mm_rebuild,
+};
