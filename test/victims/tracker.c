@@ -380,7 +380,7 @@ static void sibling_main(void *unused)
 	while (!told_to_go()) {
 		for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
 			for (int round = done + 1; round <= done + N_WAYS; round++) {
-				if (access(in_dir("sibling.%s.%d", orders[i].what, round), F_OK))
+				if (!has_mark("sibling.%s.%d", orders[i].what, round))
 					continue;
 				orders[i].act(round);
 				done = round;
@@ -474,10 +474,8 @@ static void deeper(int round)
 static void rounds(void)
 {
 	while (!told_to_go()) {
-		char *step = in_dir("step.%d", current_round + 1);
-		bool next = access(step, F_OK) == 0;
+		bool next = has_mark("step.%d", current_round + 1);
 
-		free(step);
 		if (next && (current_round + 1) % N_WAYS == 4 && current_round < N_WAYS) {
 			deeper(current_round + 1);
 			return;

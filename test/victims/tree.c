@@ -52,6 +52,21 @@ VICTIM(single)
 	CHECK(gettid() == before.pid, "thread id is %d", gettid());
 }
 
+/* For tests of how sd-restore, as the parent, hears of the end. */
+VICTIM(fails)
+{
+	ready();
+	_exit(42);
+}
+
+VICTIM(sleeps)
+{
+	maps_may_change();
+	announce();
+	for (;;)
+		nap();
+}
+
 static void generation(void *depth)
 {
 	struct ids before = own_ids();
@@ -281,7 +296,7 @@ static void be_stopped_and_called(void *unused)
 {
 	signal(SIGTERM, on_term);
 	child_ready();
-	raise(SIGTSTP);
+	raise(SIGSTOP);
 	CHECK(term_seen == 1, "SIGTERM came %s", term_seen ? "early" : "never");
 }
 
@@ -289,10 +304,7 @@ VICTIM(stopped_pending)
 {
 	pid_t kid;
 
-	SYS(setpgid(0, 0));
 	kid = child(be_stopped_and_called, NULL);
-	if (state_of(kid) != 'T')
-		SYS(kill(kid, SIGSTOP)); /* an orphaned group ignores SIGTSTP */
 	WAIT_FOR(state_of(kid) == 'T', "child does not stop");
 	SYS(kill(kid, SIGTERM));
 	ready();

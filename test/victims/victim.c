@@ -153,6 +153,17 @@ void wait_mark(const char *fmt, ...)
 	}
 }
 
+bool has_mark(const char *fmt, ...)
+{
+	char path[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	path_in_dir(path, sizeof(path), fmt, ap);
+	va_end(ap);
+	return access(path, F_OK) == 0;
+}
+
 void expect_text(const char *fmt, ...)
 {
 	char path[512], text[256];
@@ -172,10 +183,7 @@ void expect_text(const char *fmt, ...)
 
 bool told_to_go(void)
 {
-	char path[300];
-
-	snprintf(path, sizeof(path), "%s/go", dir);
-	return access(path, F_OK) == 0;
+	return has_mark("go");
 }
 
 void wait_go(void)

@@ -78,6 +78,7 @@ bool told_to_go(void);
 /* Marks are files in DIR by which the tasks of a tree wait for each other. */
 void mark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void wait_mark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+bool has_mark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A path in DIR; the result is allocated and never freed. */
 char *in_dir(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* DIR is seen under another path from now on (after a chroot). */

@@ -1,0 +1,187 @@
+#!/bin/sh
+# What holds between checkpoints, and what must be said when one cannot be restored.
+#   chain.sh CASE
+here=$(cd "$(dirname "$0")" && pwd)
+if [ "$1" = list ]; then
+	sed -n 's/^case_\([a-z_]*\)()$/\1/p' "$0" | while read -r c; do
+		echo "${LIST_PREFIX:-}chain/$(echo "$c" | tr _ -) ${LIMIT:-60} $here/chain.sh $c"
+	done
+	exit
+fi
+. "$here/lib/common.sh"
+
+# A restore that must fail with a message that has these words, and leave no task.
+must_not_restore()
+{
+	"$BUILD/sd-restore" -D "$ckpt" >"$dir/said" 2>&1 && fail "it was restored"
+	cat "$dir/said"
+	for words; do
+		grep -q "$words" "$dir/said" || fail "the message does not say \"$words\""
+	done
+	kill -0 "$pid" 2>/dev/null && [ "${taken:-}" != yes ] && fail "pid $pid is alive"
+	return 0
+}
+
+case_increments_are_small()
+{
+	start_victim anon pages=9000
+	dump --json >"$dir/1.json"
+	dump --json >"$dir/2.json"
+	dump --json --full >"$dir/3.json"
+	first=$(json pages_written <"$dir/1.json")
+	second=$(json pages_written <"$dir/2.json")
+	third=$(json pages_written <"$dir/3.json")
+	[ "$first" -ge 3000 ] && [ "$third" -ge 3000 ] || fail "full dumps of $first and $third pages"
+	[ "$second" -lt 100 ] || fail "an increment of $second pages"
+	[ "$(json checkpoint <"$dir/2.json")" = 2 ] || fail "the second is not number 2"
+	"$BUILD/sd-image" verify "$ckpt" || fail "sd-image verify"
+	"$BUILD/sd-image" list "$ckpt" || fail "sd-image list"
+	end_victim
+}
+
+# After --at 2 of 3 the next is 4, an increment on 2.
+case_goes_on_from_older()
+{
+	start_victim anon pages=9000
+	dump
+	dump
+	dump --kill
+	gone
+	rm -f "$dir/pid"
+	"$BUILD/sd-restore" -d -D "$ckpt" --at 2 --pidfile "$dir/pid" || fail "sd-restore"
+	dump --json >"$dir/4.json"
+	[ "$(json checkpoint <"$dir/4.json")" = 4 ] || fail "the next number is not 4"
+	[ "$(json pages_written <"$dir/4.json")" -lt 200 ] || fail "not an increment: $(cat "$dir/4.json")"
+	[ "$(readlink "$ckpt/4/parent")" = ../2 ] || fail "its parent is $(readlink "$ckpt/4/parent")"
+	touch "$dir/go"
+	n=0
+	while kill -0 "$pid" 2>/dev/null; do
+		n=$((n + 1))
+		[ $n -gt 400 ] && fail "the restored task does not end"
+		sleep 0.05
+	done
+	[ -s "$dir/out" ] && fail "the restored task complains"
+	return 0
+}
+
+# Restored by its own restored self's checkpoint: two generations.
+case_twice()
+{
+	start_victim threads count=4
+	dump --kill
+	gone
+	"$BUILD/sd-restore" -d -D "$ckpt" || fail "first restore"
+	dump
+	dump --kill
+	n=0
+	while kill -0 "$pid" 2>/dev/null; do
+		n=$((n + 1))
+		[ $n -gt 400 ] && fail "the killed task does not go"
+		sleep 0.05
+	done
+	restored
+}
+
+case_file_changed()
+{
+	start_victim regular
+	dump --kill
+	gone
+	echo more >>"$dir/data"
+	must_not_restore "$dir/data"
+}
+
+case_file_gone()
+{
+	start_victim regular
+	dump --kill
+	gone
+	rm "$dir/data"
+	must_not_restore "$dir/data"
+}
+
+case_pid_taken()
+{
+	start_victim single
+	dump --kill
+	gone
+	echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+	sleep 1000 &
+	other=$!
+	[ $other = "$pid" ] || fail "could not take pid $pid"
+	taken=yes
+	must_not_restore "$pid" sleep
+	kill $other
+	wait $other
+	restored
+}
+
+# One byte of the pages is damaged: both programs say where.
+case_damaged()
+{
+	start_victim anon
+	dump
+	dump --full --kill
+	gone
+	pages=$(ls "$ckpt"/2/pages-*.img | head -n 1)
+	printf '\377' | dd of="$pages" bs=1 seek=5000 conv=notrunc status=none
+	"$BUILD/sd-image" verify "$ckpt" >"$dir/verified" 2>&1 && fail "verify finds nothing"
+	cat "$dir/verified"
+	grep -q "pages-" "$dir/verified" || fail "verify does not name the file"
+	must_not_restore "pages-"
+	restored --at 1
+}
+
+case_exit_status()
+{
+	start_victim fails
+	dump --kill
+	gone
+	rm -f "$dir/pid"
+	"$BUILD/sd-restore" -D "$ckpt" --pidfile "$dir/pid" &
+	restorer=$!
+	wait_file "$dir/pid" $restorer || fail "sd-restore ended"
+	touch "$dir/go"
+	wait $restorer
+	rc=$?
+	[ $rc = 42 ] || fail "exit status is $rc, not the task's 42"
+}
+
+# sd-restore as the parent passes signals on.
+case_signal_passed_on()
+{
+	start_victim sleeps
+	dump --kill
+	gone
+	rm -f "$dir/pid"
+	"$BUILD/sd-restore" -D "$ckpt" --pidfile "$dir/pid" &
+	restorer=$!
+	wait_file "$dir/pid" $restorer || fail "sd-restore ended"
+	kill -TERM $restorer
+	wait $restorer
+	rc=$?
+	[ $rc = 143 ] || fail "exit status is $rc, not 128 + SIGTERM"
+	kill -0 "$pid" 2>/dev/null && fail "pid $pid is alive"
+	return 0
+}
+
+case_stop()
+{
+	start_victim threads count=3
+	dump --stop
+	state=$(sed 's/.*) //; s/ .*//' "/proc/$pid/stat")
+	[ "$state" = T ] || fail "the task is in state $state"
+	kill -CONT "$pid"
+	end_victim
+}
+
+case_no_such_pid()
+{
+	"$BUILD/sd-dump" -D "$ckpt" 30000 2>"$dir/said" && fail "dumped a task that is not there"
+	cat "$dir/said"
+	grep -q 30000 "$dir/said" || fail "the message does not name the pid"
+	[ -e "$ckpt/1" ] && fail "a checkpoint appeared"
+	return 0
+}
+
+"case_$1"
