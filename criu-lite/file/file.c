@@ -15,7 +15,8 @@
 
 /* The first that matches saves it, so those that look at more than the file's type come first. */
 const struct file_kind *const file_kinds[] = {
-	&fd_path, &fd_memfd, &fd_pipe, &fd_fifo, &fd_eventfd, &fd_chardev, &fd_dir, &fd_reg, NULL,
+	&fd_path,     &fd_memfd, &fd_pipe,    &fd_fifo, &fd_eventfd, &fd_epoll, &fd_timerfd,
+	&fd_signalfd, &fd_tty,	 &fd_chardev, &fd_dir,	&fd_reg,     NULL,
 };
 
 /*

@@ -134,8 +134,11 @@ static int attach_one(struct file_build *b, struct batch *batch, const FdinfoEnt
 	    !(file_entry_flags(slot->e) & O_PATH))
 		rc = file_fown_attach(file_entry_fown(slot->e), file_entry_flags(slot->e), row->fd,
 				      batch, err);
-	if (!rc && kind)
+	/* Once a task, whatever the number of its descriptors. */
+	if (!rc && kind && slot->attached != task) {
+		slot->attached = task;
 		rc = kind->attach(b, slot->e, row->fd, batch, err);
+	}
 	return rc < 0 ? err_add(err, rc, "task %d: fd %u", task->pid, row->fd) : 0;
 }
 

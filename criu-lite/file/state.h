@@ -84,6 +84,7 @@ struct file_slot {
 	uint32_t rows;	    /* of tables that still wait for it */
 	struct task *first; /* in tree order, of those that have a descriptor of it */
 	int first_fd;
+	const struct task *attached; /* files_attach has been here */
 };
 
 struct file_build_state {
