@@ -20,7 +20,8 @@ int memory_save(struct saver *s, struct err *err);
 int memory_late(struct saver *s, struct err *err);
 void memory_save_release(struct saver *s);
 
-/* Read mm-PID and pagemaps of the chain, bounded and checked; refuses what this machine cannot map. */
+/* Read mm-PID (where task->mm is not there yet) and pagemaps of the chain, bounded and checked
+ * against files.img, which has been read; refuses what this machine cannot map. */
 int memory_load(struct builder *b, struct err *err);
 /* An address range of @len bytes that no task's VMA (and no vdso place, old or new) touches. */
 int memory_hole(struct builder *b, uint64_t len, uint64_t avoid_start, uint64_t avoid_end,

@@ -40,6 +40,15 @@ static int sources_check(const struct task *task, struct err *err)
 	return 0;
 }
 
+static int exe_check(const struct builder *b, const MmEntry *mm, struct err *err)
+{
+	const FileEntry *f = file_find(b->files, mm->exe_file_id);
+
+	if (!f || f->type != FD_TYPES__REG)
+		return err_set(err, -EBADMSG, "exe: file %u is not in files.img", mm->exe_file_id);
+	return 0;
+}
+
 static int load_task(struct builder *b, struct task *task, struct err *err)
 {
 	struct task_memory *m = memory_of(task);
@@ -48,6 +57,8 @@ static int load_task(struct builder *b, struct task *task, struct err *err)
 
 	if (!task->mm)
 		rc = img_read_one(&task->mm, err, b->dirfd, "mm-%d.img", task->pid);
+	if (!rc)
+		rc = exe_check(b, task->mm, err);
 	if (!rc)
 		rc = vmas_check(b, task->mm, err);
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
