@@ -9,6 +9,13 @@
 #define TASK_MEMORY_H
 
 #include "criu-lite/task/kind.h"
+#include "criu-lite/track/track.h"
+
+/*
+ * The mappings that a tracker is to look at, from task->mm. Not the shared ones: no tracker
+ * sees every store into them, so content is compared. free() the array.
+ */
+struct track_vma *memory_tracked(const struct task *task, size_t *n);
 
 /* Before the freeze: the slow reads (smaps) of one task; optional, compared again later. */
 int memory_early(struct saver *s, struct task *task, struct err *err);

@@ -15,9 +15,8 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#define BUFFER_PAGES 1024u	  /* 4 MiB: the tool stays small however large the task */
-#define MAX_PIECES   1024u	  /* IOV_MAX */
-#define SHMEM_OBJECT (1ull << 63) /* object numbers for track_same: a pid, or this and a shmid */
+#define BUFFER_PAGES 1024u /* 4 MiB: the tool stays small however large the task */
+#define MAX_PIECES   1024u /* IOV_MAX */
 
 enum how {
 	BY_CALL,    /* process_vm_readv(2) */
@@ -344,9 +343,9 @@ static int copy_runs(struct copier *c, const struct task *task, const struct tra
 	return rc ? rc : copier_flush(c, err);
 }
 
-/* What the tracker is to look at. */
-static struct track_vma *tracked(const MmEntry *mm, size_t *n)
+struct track_vma *memory_tracked(const struct task *task, size_t *n)
 {
+	const MmEntry *mm = task->mm;
 	struct track_vma *v = xcalloc(mm->n_vmas, sizeof(*v));
 
 	*n = 0;
@@ -390,7 +389,7 @@ static int save_task(struct pages_run *r, struct task *task, struct err *err)
 	c.buffer = r->buffer;
 	c.piece = r->piece;
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
-	vma = tracked(task->mm, &n);
+	vma = memory_tracked(task, &n);
 	rc = track_scan(r->s->track, task, vma, n, &runs, err);
 	if (!rc)
 		rc = parent_pagemap(r, &parent, name, &there, err);
@@ -471,7 +470,7 @@ static uint32_t shared_fate(struct shared_copy *c, uint64_t offset, const char *
 		return 0;
 	}
 	if (track_compares(t))
-		same = track_same(t, SHMEM_OBJECT | c->o->inode->shmid, offset, page) &&
+		same = track_same(t, TRACK_SHMEM | c->o->inode->shmid, offset, page) &&
 		       c->r->parent_seq;
 	else
 		same = c->parent && parent_page(c, offset, c->r->other) &&
