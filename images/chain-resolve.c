@@ -170,9 +170,9 @@ static int take_wants(struct resolve *rs, const struct wants *wants, const struc
 
 			while (r < map->n && run_end(map->run[r].vaddr, map->run[r].nr_pages) <= at)
 				r++;
-			run = &map->run[r];
-			if (r == map->n || run->vaddr > at)
+			if (r == map->n || map->run[r].vaddr > at)
 				return missing(rs, level, at);
+			run = &map->run[r];
 			stop = run_end(run->vaddr, run->nr_pages);
 			stop = stop < end ? stop : end;
 			rc = take_part(rs, run, level, at, stop);
