@@ -18,6 +18,7 @@ static int fifo_save(struct file_save *s, const struct fd_look *l, FileEntry *e,
 	int rc = file_path_check(l->link, &l->st, err);
 	FileEntry *reg;
 
+	pipe_ends_see(&s->state->fifos, l, &e->fifo->pipe_id);
 	if (!rc && flags & O_DIRECT)
 		rc = err_set(err, ERR_REFUSED, "FIFO in packet mode (O_DIRECT) is not supported");
 	if (rc < 0)
@@ -27,7 +28,6 @@ static int fifo_save(struct file_save *s, const struct fd_look *l, FileEntry *e,
 	file_reg_fill(reg->reg, l->link, &l->st, UINT64_MAX);
 	e->fifo->has_regf_id = true;
 	e->fifo->regf_id = reg->id;
-	pipe_ends_see(&s->state->fifos, l, &e->fifo->pipe_id);
 	return file_fown_save(s, l->copy, reg->reg->fown, err);
 }
 

@@ -15,10 +15,10 @@ static bool pipe_match(const struct fd_look *l)
 
 static int pipe_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
+	pipe_ends_see(&s->state->pipes, l, &e->pipe->pipe_id);
 	/* Packet borders would be lost: no reader of a copy learns them. */
 	if (l->info->flags & O_DIRECT)
 		return err_set(err, ERR_REFUSED, "pipe in packet mode (O_DIRECT) is not supported");
-	pipe_ends_see(&s->state->pipes, l, &e->pipe->pipe_id);
 	return 0;
 }
 

@@ -29,7 +29,7 @@ struct open_seen {
 	pid_t pid;
 	int fd;
 	int *error;  /* where kcmp's goes, as a comparison cannot fail: in the state */
-	uint32_t id; /* 0: refused */
+	uint32_t id; /* 0: no kind claims it */
 	FdTypes type;
 };
 
@@ -137,7 +137,7 @@ static int save_entry(struct file_save *s, const struct fd_look *l, FileEntry **
 	uint32_t flags = l->info->flags & ~(uint32_t)O_CLOEXEC;
 	FownEntry *fown;
 	char what[256];
-	int rc = 0;
+	int saved;
 
 	if (l->info->n_locks)
 		return err_set(err, ERR_REFUSED, "a file lock or lease (on %s) is not supported",
@@ -148,14 +148,14 @@ static int save_entry(struct file_save *s, const struct fd_look *l, FileEntry **
 	}
 	*out = file_entry_new(kind->type, file_new_id(s), flags);
 	fown = file_entry_fown(*out);
-	if (fown && !(flags & O_PATH))
-		rc = file_fown_save(s, l->copy, fown, err);
-	if (!rc)
-		rc = kind->save(s, l, *out, err);
-	return rc;
+	/* Whatever comes of the owner, the kind must have seen it: this may be one end of a pipe. */
+	saved = kind->save(s, l, *out, err);
+	if (!saved && fown && !(flags & O_PATH))
+		saved = file_fown_save(s, l->copy, fown, err);
+	return saved;
 }
 
-/* A description that was not seen before; what is refused is remembered as id 0. */
+/* A description that was not seen before; what no kind claims is remembered as id 0. */
 static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *seen,
 		     struct err *err)
 {
@@ -176,14 +176,14 @@ static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *s
 	l->link = link;
 	l->copy = copy;
 	rc = save_entry(s, l, &e, &why);
-	if (!rc) {
+	/* Also when it is refused: then nothing is written, but its kind may still refer to it. */
+	if (e) {
 		seen->id = e->id;
 		seen->type = e->type;
 		file_append(s, e);
-		return 0;
 	}
-	if (e)
-		file_entry__free_unpacked(e, NULL);
+	if (!rc)
+		return 0;
 	if (rc != ERR_REFUSED)
 		return err_set(err, rc, "task %d: fd %d: %s", l->task->pid, l->fd, why.text);
 	refuse(s->refusals, "task %d: fd %d: %s", l->task->pid, l->fd, why.text);
