@@ -33,6 +33,9 @@ struct freeze_options {
 int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 		struct refusals *refusals, struct err *err);
 
+/* When the first thread was interrupted, in ns of CLOCK_MONOTONIC; 0 when nothing is held. */
+uint64_t tree_frozen_since(const struct tree *tree);
+
 /* Let every thread go on (leave first if entered). @how stops or kills instead. */
 enum thaw { THAW_RUN, THAW_STOP, THAW_KILL };
 int tree_thaw(struct tree *tree, enum thaw how, struct err *err);
@@ -69,5 +72,7 @@ int remote_threads(struct task *task, const struct remote_each *each, struct err
  * left out of images.
  */
 void remote_frame_pages(const struct task *task, uint64_t *start, uint64_t *end);
+/* Write the mark of a page of frames into the last 16 bytes of @page, which will lie at @addr. */
+void remote_mark_page(void *page, uint64_t addr);
 
 #endif

@@ -1,6 +1,7 @@
 /* tree.c - the tree's own bookkeeping: adding, finding, freeing. */
 #include "criu-lite/remote/tree.h"
 #include "base/mem.h"
+#include "criu-lite/proc/proc.h"
 
 struct task *tree_add_task(struct tree *tree, pid_t pid)
 {
@@ -57,6 +58,7 @@ static void task_free(struct task *task)
 	for (size_t i = 0; i < task->n_fdinfo; i++)
 		fdinfo_entry__free_unpacked(task->fdinfo[i], NULL);
 	free(task->fdinfo);
+	proc_close(task->proc);
 	if (task->pidfd >= 0)
 		close(task->pidfd);
 	free(task);

@@ -64,6 +64,8 @@ struct task {
 struct tree {
 	struct task **task; /* [0] is the root */
 	size_t n_tasks, cap_tasks;
+	struct tree_hold
+		*hold; /* remote: what the tool changed in itself while it holds the tree */
 };
 
 #define for_each_task(t, tree)                                                                     \

@@ -1,0 +1,187 @@
+/* check.c - what in a frozen tree cannot be held safely, or not be saved at all, by name. */
+#include "base/mem.h"
+#include "criu-lite/proc/proc.h"
+#include "criu-lite/proc/status.h"
+#include "criu-lite/remote/inside.h"
+#include "criu-lite/remote/seccomp.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/kcmp.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include "base/kernel-abi.h" /* after sys/ptrace.h, which has these names as enumerators */
+
+#define O_SUSPEND_SECCOMP (1 << 21) /* PTRACE_O_SUSPEND_SECCOMP */
+
+static int compare(pid_t a, pid_t b, int what)
+{
+	return (int)syscall(SYS_kcmp, a, b, what, 0, 0);
+}
+
+/* --- what is shared must be shared in the usual way -------------------------------------- */
+
+static void check_own_tables(const struct thread *t, struct refusals *refusals)
+{
+	pid_t pid = t->task->pid;
+
+	if (compare(pid, t->tid, KCMP_FILES) > 0)
+		refuse(refusals, "task %d: thread %d has a descriptor table of its own", pid,
+		       t->tid);
+	if (compare(pid, t->tid, KCMP_FS) > 0)
+		refuse(refusals, "task %d: thread %d has a working directory of its own", pid,
+		       t->tid);
+}
+
+static const struct shared_kind {
+	int kcmp;
+	const char *name;
+} shared_kinds[] = {
+	{ KCMP_VM, "memory" },
+	{ KCMP_FILES, "their descriptor table" },
+	{ KCMP_FS, "their working directory" },
+	{ KCMP_SIGHAND, "signal handlers" },
+};
+
+/* Where @pid belongs among the @n sorted ones, in kcmp's order; *twin: one that shares with it. */
+static size_t place_for(const pid_t *sorted, size_t n, pid_t pid, int kind, pid_t *twin)
+{
+	size_t lo = 0, hi = n;
+
+	*twin = 0;
+	while (lo < hi && !*twin) {
+		size_t mid = (lo + hi) / 2;
+		int order = compare(pid, sorted[mid], kind);
+
+		if (order == 0)
+			*twin = sorted[mid];
+		else if (order == 1)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static void check_sharing(const struct tree *tree, const struct shared_kind *kind,
+			  struct refusals *refusals)
+{
+	scoped pid_t *sorted = xcalloc(tree->n_tasks, sizeof(*sorted));
+	struct task *task;
+	size_t n = 0;
+
+	for_each_live_task (task, tree) {
+		pid_t twin;
+		size_t at = place_for(sorted, n, task->pid, kind->kcmp, &twin);
+
+		if (twin)
+			refuse(refusals, "tasks %d and %d share %s", twin, task->pid, kind->name);
+		memmove(&sorted[at + 1], &sorted[at], (n - at) * sizeof(*sorted));
+		sorted[at] = task->pid;
+		n++;
+	}
+}
+
+/* --- could it let itself go? --------------------------------------------------------------- */
+
+/* What a rescue calls; undo rows close descriptors. */
+static const int rescue_calls[] = {
+	SYS_rt_sigtimedwait, SYS_munmap, SYS_rt_sigreturn, SYS_futex, SYS_close,
+};
+
+static bool rescue_allowed(const struct seccomp_filters *filters)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rescue_calls); i++) {
+		struct seccomp_data data = {
+			.nr = rescue_calls[i],
+			.arch = AUDIT_ARCH_X86_64,
+		};
+
+		if (!seccomp_allows(filters, &data))
+			return false;
+	}
+	return true;
+}
+
+static int suspend_seccomp(struct tracee *t, struct err *err)
+{
+	if (ptrace(PTRACE_SETOPTIONS, t->tid, NULL, PTRACE_O_TRACESYSGOOD | O_SUSPEND_SECCOMP) < 0)
+		return err_errno(err, "thread %d: suspending its seccomp filters", t->tid);
+	t->suspends_seccomp = true;
+	return 0;
+}
+
+static int check_seccomp(const struct thread *t, const struct proc_status *status, bool unprotected,
+			 struct refusals *refusals, struct err *err)
+{
+	struct seccomp_filters filters = {};
+	int rc;
+
+	if (!status->seccomp)
+		return 0;
+	rc = seccomp_read(t->tid, status->seccomp, &filters, err);
+	if (rc == 0 && !unprotected && !rescue_allowed(&filters))
+		refuse(refusals,
+		       "task %d: the seccomp filters of thread %d would not let it go on by itself "
+		       "if this program died (--unprotected takes that risk)",
+		       t->task->pid, t->tid);
+	seccomp_release(&filters);
+	return rc < 0 ? rc : suspend_seccomp(t->tracee, err);
+}
+
+static void check_dispatch(const struct thread *t, bool unprotected, struct refusals *refusals)
+{
+	struct {
+		uint64_t mode, selector, offset, len;
+	} conf = {};
+
+	if (ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, t->tid, sizeof(conf), &conf) < 0)
+		return;
+	if (conf.mode && !unprotected)
+		refuse(refusals,
+		       "task %d: thread %d uses syscall user dispatch and could not go on by "
+		       "itself if this program died (--unprotected takes that risk)",
+		       t->task->pid, t->tid);
+}
+
+static int check_thread(const struct thread *t, bool unprotected, struct refusals *refusals,
+			struct err *err)
+{
+	struct proc_status status;
+	scoped_proc dir = NULL;
+	int rc = proc_open_thread(&dir, t->task->proc, t->tid, err);
+
+	if (rc == 0)
+		rc = proc_status_read(dir, &status, err);
+	if (rc < 0)
+		return err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid);
+	if (status.x86_features & PROC_X86_SHSTK)
+		refuse(refusals, "task %d: thread %d uses a shadow stack", t->task->pid, t->tid);
+	rc = check_seccomp(t, &status, unprotected, refusals, err);
+	proc_status_release(&status);
+	check_dispatch(t, unprotected, refusals);
+	if (t->tid != t->task->pid)
+		check_own_tables(t, refusals);
+	return rc < 0 ? err_add(err, rc, "task %d", t->task->pid) : 0;
+}
+
+int check_tree(struct tree *tree, const struct freeze_options *opt, struct refusals *refusals,
+	       struct err *err)
+{
+	struct task *task;
+	struct thread *t;
+
+	for_each_live_task (task, tree) {
+		for_each_thread (t, task) {
+			int rc = check_thread(t, opt->unprotected, refusals, err);
+
+			if (rc < 0)
+				return rc;
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(shared_kinds); i++)
+		check_sharing(tree, &shared_kinds[i], refusals);
+	return 0;
+}

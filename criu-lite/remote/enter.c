@@ -1,0 +1,199 @@
+/*
+ * enter.c - into a task's leader and out again.
+ *
+ * The order is what keeps the task safe should the tool die: frames before
+ * registers, registers before the mask, scratch only when a `ret` leads to the
+ * frame that unmaps it; and on the way out the registers last.
+ */
+#include "base/mem.h"
+#include "criu-lite/arch/x86-64/frame.h"
+#include "criu-lite/remote/inside.h"
+#include "criu-lite/remote/step.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+/*
+ * The leader's page: a word that a `ret` takes to the sigreturn sequence, frame
+ * A (unmaps scratch, and returns to the next word), the same word again, frame B
+ * (the task itself).
+ */
+#define A_AT	    64
+#define B_AT	    448
+#define MARK_AT	    (SCRATCH_PAGE - 16)
+#define ALL_SIGNALS (~0ull)
+
+static void put_word(char *page, size_t at, uint64_t word)
+{
+	memcpy(page + at, &word, sizeof(word));
+}
+
+static void build_leader_page(struct task *task, char *page)
+{
+	struct task_remote *r = task->remote;
+	const struct tracee *t = leader_tracee(task);
+	uint64_t base = r->leader_page;
+	const uint64_t munmap_call[7] = { SYS_munmap, r->scratch, r->scratch_len };
+	struct regs unmap, self = t->regs;
+	struct frame a = { .regs = &unmap, .mask = ALL_SIGNALS, .flags = FRAME_FLAGS };
+	struct frame b = {
+		.regs = &self,
+		.mask = t->mask,
+		.xstate = &t->xstate,
+		.flags = FRAME_FLAGS,
+	};
+
+	regs_call(&unmap, &t->regs, r->gadgets.syscall_ret, base + B_AT - 8, munmap_call);
+	regs_for_frame(&self);
+	put_word(page, A_AT - 8, r->gadgets.sigreturn);
+	frame_build(page + A_AT, base + A_AT, &a);
+	put_word(page, B_AT - 8, r->gadgets.sigreturn);
+	frame_build(page + B_AT, base + B_AT, &b);
+}
+
+/* Why this task could not let itself go, or NULL. */
+static const char *why_unprotected(const struct task *task)
+{
+	const struct task_remote *r = task->remote;
+
+	if (!r->gadgets.sigreturn)
+		return "there is no rt_sigreturn in its text";
+	if (task->n_threads > 1 && !r->gadgets.call)
+		return "there is no call instruction for its threads in its text";
+	if (r->room_hi == r->room_lo)
+		return "it has no unused page in its stack";
+	if (task->n_threads > 1 && r->room_hi - r->room_lo < 2 * SCRATCH_PAGE)
+		return "its stack has no room for its threads";
+	if (B_AT + frame_size(&leader_tracee(task)->xstate) > MARK_AT)
+		return "its registers take more than a page";
+	return NULL;
+}
+
+static int prepare(struct task *task, const struct freeze_options *opt, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	scoped struct proc_vma *v = NULL;
+	const char *why;
+	size_t n = 0;
+	int rc = proc_maps_read(task->proc, &v, &n, err);
+
+	if (rc == 0 && (!r->gadgets.syscall_ret || !gadgets_hold(task->pid, &r->gadgets)))
+		gadgets_find(task->pid, v, n, &r->gadgets);
+	if (rc == 0 && !r->gadgets.syscall_ret)
+		return err_set(err, ERR_REFUSED, "task %d: no system call instruction in its text",
+			       task->pid);
+	if (rc == 0)
+		rc = scratch_find(task, v, n, err);
+	if (rc == 0)
+		rc = room_find(task, v, n, err);
+	if (rc < 0)
+		return err_add(err, rc, "task %d", task->pid);
+	why = why_unprotected(task);
+	r->protected = !why;
+	if (why && !opt->unprotected)
+		return err_set(err, ERR_REFUSED,
+			       "task %d: could not go on by itself if this program died: %s "
+			       "(--unprotected takes that risk)",
+			       task->pid, why);
+	return 0;
+}
+
+/* From here the task would come back by itself: its registers stand at the chain. */
+static int stand_at_chain(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	struct tracee *t = leader_tracee(task);
+	char page[SCRATCH_PAGE] __attribute__((aligned(8))) = {};
+	struct regs at_chain;
+	int rc = 0;
+
+	r->chain = regs_sp(&t->regs);
+	if (r->protected) {
+		r->leader_page = r->room_hi - SCRATCH_PAGE;
+		build_leader_page(task, page);
+		rc = room_write(task, r->leader_page, page, sizeof(page), err);
+		if (rc < 0)
+			return rc;
+		r->chain = r->leader_page + A_AT - 8;
+		regs_sigreturn(&at_chain, &t->regs, r->gadgets.sigreturn, r->leader_page + A_AT);
+		rc = regs_set(t->tid, &at_chain, err);
+		STEP();
+	}
+	r->inside = t->inside = true;
+	if (rc == 0)
+		rc = tracee_set_mask(t, ALL_SIGNALS, err);
+	STEP();
+	return rc;
+}
+
+static int stand_in_runner(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	struct tracee *t = leader_tracee(task);
+	struct runner_slice *s = scratch_slice(r, 0);
+	struct regs run;
+	int rc;
+
+	slice_reset(r, 0);
+	s->chain = r->leader_page + A_AT;
+	s->table = board_addr(r) + offsetof(struct runner_board, table);
+	s->table_len = r->slots;
+	regs_run_at(&run, &t->regs, r->scratch, slice_addr(r, 0), r->chain);
+	rc = regs_set(t->tid, &run, err);
+	STEP();
+	return rc;
+}
+
+int remote_enter(struct task *task, const struct freeze_options *opt, struct err *err)
+{
+	int rc = prepare(task, opt, err);
+
+	if (rc == 0)
+		rc = stand_at_chain(task, err);
+	if (rc == 0)
+		rc = scratch_map(task, err);
+	if (rc == 0)
+		rc = stand_in_runner(task, err);
+	if (rc < 0 && task->remote->inside)
+		remote_leave(task, NULL);
+	return rc;
+}
+
+static int give_back(struct tracee *t, struct err *err)
+{
+	int rc = xstate_set(t->tid, &t->xstate, err);
+
+	STEP();
+	if (rc == 0)
+		rc = tracee_set_mask(t, t->mask, err);
+	STEP();
+	if (rc == 0)
+		rc = regs_set(t->tid, &t->regs, err);
+	STEP();
+	return rc;
+}
+
+int remote_leave(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	struct tracee *t = leader_tracee(task);
+	int rc;
+
+	if (!r->inside)
+		return 0;
+	rc = tracee_hold(t, r->timeout_ms, err);
+	/* Its frames are still in use then: they stay, marked. */
+	r->lost = rc == 0 && r->mem && slice_gone(r, 0);
+	if (r->lost)
+		rc = err_set(err, -EIO, "this program was too slow, the task went on by itself");
+	if (rc == 0)
+		rc = scratch_unmap(task, err);
+	if (rc == 0)
+		rc = give_back(t, err);
+	r->inside = t->inside = false;
+	scratch_forget(r);
+	if (rc == 0)
+		rc = room_clear(task, err);
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}

@@ -1,0 +1,182 @@
+/* scratch.c - two shared mappings, made by the task and mapped by the tool as well. */
+#include "base/mem.h"
+#include "criu-lite/proc/proc.h"
+#include "criu-lite/remote/inside.h"
+#include "criu-lite/remote/step.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define LOWEST	    0x200000ull	      /* well above vm.mmap_min_addr */
+#define HIGHEST	    0x7fffffe00000ull /* below the end of a 47-bit address space */
+#define ALIGN	    0x200000ull
+#define SHARED_ANON (MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE)
+
+struct runner_board *scratch_board(const struct task_remote *r)
+{
+	return (struct runner_board *)(r->mem + SCRATCH_PAGE);
+}
+
+uint64_t board_addr(const struct task_remote *r)
+{
+	return r->scratch + SCRATCH_PAGE;
+}
+
+struct runner_slice *scratch_slice(const struct task_remote *r, size_t slot)
+{
+	return (struct runner_slice *)(r->mem + 2 * SCRATCH_PAGE + slot * SLICE_SIZE);
+}
+
+uint64_t slice_addr(const struct task_remote *r, size_t slot)
+{
+	return r->scratch + 2 * SCRATCH_PAGE + slot * SLICE_SIZE;
+}
+
+/* The middle of the widest gap: nothing that grows gets there. */
+static uint64_t widest_gap(const struct proc_vma *v, size_t n, uint64_t *len)
+{
+	uint64_t end = LOWEST, at = 0;
+
+	*len = 0;
+	for (size_t i = 0; i <= n; i++) {
+		uint64_t start = i < n && v[i].start < HIGHEST ? v[i].start : HIGHEST;
+
+		if (start > end && start - end > *len) {
+			*len = start - end;
+			at = (end + *len / 2) & ~(ALIGN - 1);
+		}
+		if (i < n && v[i].end > end)
+			end = v[i].end;
+	}
+	return at;
+}
+
+int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	uint64_t gap;
+
+	r->slots = task->n_threads - 1 < MAX_SLOTS ? task->n_threads - 1 : MAX_SLOTS;
+	r->scratch_len = 2 * SCRATCH_PAGE + (r->slots + 1) * SLICE_SIZE;
+	r->scratch = widest_gap(v, n, &gap);
+	if (!r->scratch || gap < 2 * (r->scratch_len + ALIGN))
+		return err_set(err, ERR_REFUSED, "task %d: no free addresses for %lu bytes",
+			       task->pid, (unsigned long)r->scratch_len);
+	return 0;
+}
+
+static int call(struct task *task, const uint64_t nr_args[7], int64_t *ret, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	int rc = tracee_call(leader_tracee(task), r->gadgets.syscall_ret, r->chain, nr_args,
+			     r->timeout_ms, ret, err);
+
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}
+
+static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot, int flags,
+		       struct err *err)
+{
+	const uint64_t mmap_call[7] = {
+		SYS_mmap,     addr, len, (uint64_t)prot, (uint64_t)(SHARED_ANON | flags),
+		(uint64_t)-1, 0
+	};
+	int64_t ret;
+	int rc = call(task, mmap_call, &ret, err);
+
+	if (rc < 0)
+		return rc;
+	if (ret == -ENOMEM)
+		return err_set(err, ERR_REFUSED,
+			       "task %d: no room for one more mapping (RLIMIT_AS or "
+			       "vm.max_map_count)",
+			       task->pid);
+	if (ret == -EAGAIN)
+		return err_set(err, ERR_REFUSED,
+			       "task %d: locks all of its memory, and RLIMIT_MEMLOCK leaves no "
+			       "room for ours",
+			       task->pid);
+	if (ret < 0)
+		return err_code(err, (int)ret, "task %d: mapping scratch", task->pid);
+	if ((uint64_t)ret != addr)
+		return err_set(err, -EIO, "task %d: scratch came to lie elsewhere", task->pid);
+	return 0;
+}
+
+/* The same pages in the tool: nothing of this shows in the task's descriptors. */
+static int map_here(struct task *task, char *at, uint64_t addr, uint64_t len, struct err *err)
+{
+	char name[64];
+	scoped_fd fd = -1;
+
+	snprintf(name, sizeof(name), "map_files/%lx-%lx", (unsigned long)addr,
+		 (unsigned long)(addr + len));
+	fd = proc_openat(task->proc, name, O_RDWR);
+	if (fd < 0)
+		return err_code(err, fd, "task %d: opening scratch", task->pid);
+	if (mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 (off_t)(addr - task->remote->scratch)) == MAP_FAILED)
+		return err_errno(err, "task %d: mapping scratch here", task->pid);
+	return 0;
+}
+
+static int share(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	int rc;
+
+	r->mem = mmap(NULL, r->scratch_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (r->mem == MAP_FAILED) {
+		r->mem = NULL;
+		return err_errno(err, "mapping %lu bytes", (unsigned long)r->scratch_len);
+	}
+	rc = map_here(task, r->mem, r->scratch, SCRATCH_PAGE, err);
+	/* The code page is an object of its own; the rest begins at one page into the other. */
+	if (rc == 0)
+		rc = map_here(task, r->mem + SCRATCH_PAGE, r->scratch + SCRATCH_PAGE,
+			      r->scratch_len - SCRATCH_PAGE, err);
+	if (rc == 0)
+		memcpy(r->mem, runner_start, (size_t)(runner_end - runner_start));
+	STEP();
+	return rc;
+}
+
+int scratch_map(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	const uint64_t dont_fork[7] = { SYS_madvise, r->scratch, r->scratch_len, MADV_DONTFORK };
+	int64_t ret;
+	int rc = map_in_task(task, r->scratch, r->scratch_len, PROT_READ | PROT_WRITE,
+			     MAP_FIXED_NOREPLACE, err);
+
+	if (rc < 0)
+		return rc;
+	r->mapped = true;
+	rc = map_in_task(task, r->scratch, SCRATCH_PAGE, PROT_READ | PROT_EXEC, MAP_FIXED, err);
+	if (rc == 0)
+		rc = call(task, dont_fork, &ret, err);
+	return rc < 0 ? rc : share(task, err);
+}
+
+int scratch_unmap(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	const uint64_t munmap_call[7] = { SYS_munmap, r->scratch, r->scratch_len };
+	int64_t ret;
+	int rc = 0;
+
+	if (r->mapped)
+		rc = call(task, munmap_call, &ret, err);
+	r->mapped = false;
+	return rc;
+}
+
+void scratch_forget(struct task_remote *r)
+{
+	if (r->mem)
+		munmap(r->mem, r->scratch_len);
+	r->mem = NULL;
+}

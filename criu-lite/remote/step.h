@@ -1,0 +1,17 @@
+/*
+ * step - the numbered places at which a test kills the tool.
+ *
+ * Only the rescue tests define RESCUE_STEPS and bring rescue_step along; in the
+ * programs a step is nothing at all.
+ */
+#ifndef REMOTE_STEP_H
+#define REMOTE_STEP_H
+
+#ifdef RESCUE_STEPS
+void rescue_step(void);
+#define STEP() rescue_step()
+#else
+#define STEP() ((void)0)
+#endif
+
+#endif
