@@ -7,6 +7,7 @@
  * that are ignored stay.
  */
 #include "base/mem.h"
+#include "criu-lite/remote/tracee.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
 #include "criu-lite/task/row.h"
@@ -28,13 +29,14 @@ static void queue_push(SignalQueueEntry *q, size_t *cap, const void *info)
 	ARRAY_PUSH(q->signals, q->n_signals, *cap, e);
 }
 
-/* Takes the signals found in the queue out of @set; returns how many there were, or an errno. */
-static int peek_queue(pid_t tid, uint32_t flags, SignalQueueEntry *q, uint64_t *set, size_t *cap)
+/* Append what is queued to @q, which has @before entries, and take it out of @set. */
+static int peek_queue(pid_t tid, uint32_t flags, SignalQueueEntry *q, size_t before, uint64_t *set,
+		      size_t *cap)
 {
 	char info[PEEK_AT_ONCE][SIGINFO_SIZE];
 
 	for (;;) {
-		struct __ptrace_peeksiginfo_args args = { .off = q->n_signals,
+		struct __ptrace_peeksiginfo_args args = { .off = q->n_signals - before,
 							  .flags = flags,
 							  .nr = PEEK_AT_ONCE };
 		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, info);
@@ -73,38 +75,64 @@ static void push_bare(SignalQueueEntry *q, size_t *cap, uint64_t set)
 	}
 }
 
-static int queue_look(struct saver *s, struct thread *t, uint32_t flags, uint64_t set,
-		      SignalQueueEntry *q, struct err *err)
+/* A signal that the thread was about to receive when it was stopped is in no queue any more. */
+static int delivery_look(struct thread *t, SignalQueueEntry *q, size_t *cap, struct err *err)
 {
-	char name[LOOK_NAME];
-	size_t cap = 0;
+	char info[SIGINFO_SIZE] = {};
+
+	if (!t->tracee || !t->tracee->signal)
+		return 0;
+	if (ptrace(PTRACE_GETSIGINFO, t->tid, 0, info) < 0)
+		return err_errno(err, "read the signal that it is about to receive");
+	queue_push(q, cap, info);
+	return 0;
+}
+
+static int queue_look(struct thread *t, uint32_t flags, uint64_t set, SignalQueueEntry *q,
+		      size_t *cap, struct err *err)
+{
+	size_t before = q->n_signals;
 	int rc;
 
 	if (!set)
 		return 0;
-	if (set >> (SIGSTOP - 1) & 1) {
-		refuse(s->refusals, "%s: is about to be stopped by a signal; try again",
-		       look_name(t, name));
-		return 0;
-	}
 	set &= ~(1ull << (SIGKILL - 1));
-	rc = peek_queue(t->tid, flags, q, &set, &cap);
+	rc = peek_queue(t->tid, flags, q, before, &set, cap);
 	if (rc < 0)
 		return err_code(err, rc, "read pending signals");
-	push_bare(q, &cap, set);
+	push_bare(q, cap, set);
 	return 0;
+}
+
+/* What stops a task is neither state to save nor a signal to queue: it is about to happen. */
+static bool stop_is_near(const struct thread *t, const struct proc_status *st)
+{
+	return (st->sig_pending | st->shared_pending) >> (SIGSTOP - 1) & 1 ||
+	       (t->tracee && t->tracee->owes_stop);
 }
 
 static int pending_look(struct saver *s, struct thread *t, struct err *err)
 {
+	SignalQueueEntry *own = t->core->thread_core->signals_p;
 	const struct proc_status *st;
+	char name[LOOK_NAME];
+	size_t cap = 0;
 	int rc = look_status(s, t, &st, err);
 
-	if (!rc && t->core->tc)
-		rc = queue_look(s, t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending,
-				t->core->tc->signals_s, err);
+	if (rc < 0)
+		return rc;
+	if (stop_is_near(t, st)) {
+		refuse(s->refusals, "%s: is about to be stopped by a signal; try again",
+		       look_name(t, name));
+		return 0;
+	}
+	rc = delivery_look(t, own, &cap, err);
 	if (!rc)
-		rc = queue_look(s, t, 0, st->sig_pending, t->core->thread_core->signals_p, err);
+		rc = queue_look(t, 0, st->sig_pending, own, &cap, err);
+	cap = 0;
+	if (!rc && t->core->tc)
+		rc = queue_look(t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending,
+				t->core->tc->signals_s, &cap, err);
 	return rc;
 }
 

@@ -21,6 +21,7 @@
 
 enum {
 	ROWS_A_TIMER = 2,
+	ASK_FIRST = 8, /* in the plan of all kinds, which is not ours alone */
 	ASK_AT_ONCE = 32,
 	MAX_TIMERS = 1 << 20,
 	NSEC = 1000000000,
@@ -110,12 +111,12 @@ static int timers_look(struct saver *s, struct thread *t, struct err *err)
 	return 0;
 }
 
-/* Rows for the timers from @at on, as many as go into one plan; returns how many. */
-static size_t ask_some(const TaskTimersEntry *timers, size_t at, struct plan *p)
+/* Rows for the timers from @at on, @max at the most; returns how many. */
+static size_t ask_some(const TaskTimersEntry *timers, size_t at, size_t max, struct plan *p)
 {
 	size_t n = 0;
 
-	for (; at + n < timers->n_posix && n < ASK_AT_ONCE; n++) {
+	for (; at + n < timers->n_posix && n < max; n++) {
 		uint64_t id = timers->posix[at + n]->it_id;
 		uint64_t to = plan_put(p, NULL, sizeof(struct itimerspec));
 
@@ -144,7 +145,7 @@ static uint64_t timers_ask(struct thread *t, struct plan *p)
 {
 	size_t first = p->n;
 
-	ask_some(t->core->tc->timers, 0, p);
+	ask_some(t->core->tc->timers, 0, ASK_FIRST, p);
 	return first;
 }
 
@@ -152,7 +153,7 @@ static int timers_save(struct saver *s, struct thread *t, struct plan *p, uint64
 		       struct err *err)
 {
 	TaskTimersEntry *timers = t->core->tc->timers;
-	size_t at = timers->n_posix < ASK_AT_ONCE ? timers->n_posix : ASK_AT_ONCE;
+	size_t at = timers->n_posix < ASK_FIRST ? timers->n_posix : ASK_FIRST;
 	int rc = 0;
 
 	take_some(timers, 0, at, p, asked);
@@ -161,7 +162,7 @@ static int timers_save(struct saver *s, struct thread *t, struct plan *p, uint64
 		size_t n;
 
 		remote_plan_init(t->task, &more);
-		n = ask_some(timers, at, &more);
+		n = ask_some(timers, at, ASK_AT_ONCE, &more);
 		rc = remote_run(t->task, &more, err);
 		if (!rc)
 			rc = plan_judge(&more, err);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "criu-lite/arch/x86-64/regs.h"
 #include "criu-lite/arch/x86-64/xstate.h"
+#include "criu-lite/remote/tracee.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
 #include "criu-lite/task/row.h"
@@ -26,11 +27,20 @@ enum { TLS_FIRST = 12, TLS_SLOTS = 3 };
 /* What image messages have a place for: x87 to AVX-512, and PKRU. */
 #define XSTATE_SAVED ((1ull << 8) - 1 + (1ull << 9))
 
+/*
+ * Who stopped the thread has settled its registers: what it interrupted, and a
+ * restartable sequence that it was in. Only a thread held by nobody of ours
+ * is asked directly.
+ */
 static int gp_look(struct saver *s, struct thread *t, struct err *err)
 {
 	struct regs regs;
-	int rc = regs_get(t->tid, &regs, err);
+	int rc = 0;
 
+	if (t->tracee)
+		regs = t->tracee->regs;
+	else
+		rc = regs_get(t->tid, &regs, err);
 	if (rc < 0)
 		return rc;
 	regs_for_image(&regs);
@@ -38,25 +48,36 @@ static int gp_look(struct saver *s, struct thread *t, struct err *err)
 	return 0;
 }
 
+static void fp_save(struct saver *s, struct thread *t, const struct xstate *x)
+{
+	uint64_t beyond = xstate_in_use(x) & ~XSTATE_SAVED;
+	char name[LOOK_NAME];
+
+	if (beyond)
+		refuse(s->refusals, "%s: registers of %s in use are not supported",
+		       look_name(t, name), xstate_feature_name((unsigned)__builtin_ctzll(beyond)));
+	xstate_to_entry(x, t->core->thread_info->fpregs);
+}
+
 static int fp_look(struct saver *s, struct thread *t, struct err *err)
 {
 	struct xstate x = {};
 	struct err why = {};
 	char name[LOOK_NAME];
-	uint64_t beyond;
-	int rc = xstate_get(t->tid, &x, &why);
+	int rc;
 
+	if (t->tracee) {
+		fp_save(s, t, &t->tracee->xstate);
+		return 0;
+	}
+	rc = xstate_get(t->tid, &x, &why);
 	if (rc == ERR_REFUSED) {
 		refuse(s->refusals, "%s: %s", look_name(t, name), why.text);
 		return 0;
 	}
 	if (rc < 0)
 		return err_set(err, rc, "%s", why.text);
-	beyond = xstate_in_use(&x) & ~XSTATE_SAVED;
-	if (beyond)
-		refuse(s->refusals, "%s: registers of %s in use are not supported",
-		       look_name(t, name), xstate_feature_name((unsigned)__builtin_ctzll(beyond)));
-	xstate_to_entry(&x, t->core->thread_info->fpregs);
+	fp_save(s, t, &x);
 	xstate_release(&x);
 	return 0;
 }

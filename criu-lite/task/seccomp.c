@@ -11,6 +11,7 @@
  */
 #include "criu-lite/task/seccomp.h"
 #include "base/mem.h"
+#include "criu-lite/remote/seccomp.h"
 #include "criu-lite/task/bulk.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
@@ -22,21 +23,15 @@
 #include <linux/seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 
-enum {
-	MAX_FILTERS = 4096, /* of one thread; the kernel stops at 32768 instructions in all */
-	NO_FILTER = UINT32_MAX,
-};
+#define NO_FILTER UINT32_MAX
 
-/* The filters of one thread, oldest first. */
+/* The filters of one thread. */
 struct chain {
 	pid_t tid;
-	size_t n, cap;
-	ProtobufCBinaryData *prog;
-	uint32_t *flags;
-	uint32_t oldest;      /* in the pool, once it is there; else NO_FILTER */
-	uint32_t sync_oldest; /* the same with TSYNC */
+	struct seccomp_filters filters; /* oldest first */
+	uint32_t oldest;		/* in the pool, once it is there; else NO_FILTER */
+	uint32_t sync_oldest;		/* the same with TSYNC */
 	bool no_new_privs;
 };
 
@@ -58,78 +53,14 @@ static struct seccomp_save *save_of(struct saver *s)
 	return s->seccomp;
 }
 
-static void chain_release(struct chain *c)
-{
-	for (size_t i = 0; i < c->n; i++)
-		free(c->prog[i].data);
-	free(c->prog);
-	free(c->flags);
-}
-
 /* A program that can ask another process for its verdict depends on that process. */
-static bool notifies(const struct sock_filter *insn, size_t n)
+static bool notifies(const struct seccomp_filter *f)
 {
-	for (size_t i = 0; i < n; i++)
-		if (BPF_CLASS(insn[i].code) == BPF_RET && BPF_RVAL(insn[i].code) == BPF_K &&
-		    (insn[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF)
+	for (size_t i = 0; i < f->n; i++)
+		if (BPF_CLASS(f->insn[i].code) == BPF_RET && BPF_RVAL(f->insn[i].code) == BPF_K &&
+		    (f->insn[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF)
 			return true;
 	return false;
-}
-
-static int read_flags(pid_t tid, size_t index, uint32_t *flags, struct err *err)
-{
-	struct __ptrace_seccomp_metadata meta = { .filter_off = index };
-
-	*flags = 0;
-	if (ptrace(PTRACE_SECCOMP_GET_METADATA, tid, sizeof(meta), &meta) < 0)
-		return errno == EINVAL ? 0 : err_errno(err, "read flags of filter %zu", index);
-	*flags = (uint32_t)meta.flags;
-	return 0;
-}
-
-/* Filter @index counted from the oldest; 1: there is none. */
-static int read_filter(struct saver *s, struct thread *t, struct chain *c, size_t index,
-		       struct err *err)
-{
-	long n = ptrace(PTRACE_SECCOMP_GET_FILTER, t->tid, index, NULL);
-	ProtobufCBinaryData prog = {};
-	char name[LOOK_NAME];
-	uint32_t flags;
-	int rc;
-
-	if (n < 0 && errno == ENOENT)
-		return 1;
-	if (n < 0)
-		return err_errno(err,
-				 "read seccomp filter %zu (needs CAP_SYS_ADMIN, and no filter"
-				 " on this program itself)",
-				 index);
-	if (n == 0 || n > BPF_MAXINSNS)
-		return err_set(err, -EIO, "seccomp filter %zu: %ld instructions", index, n);
-	prog.len = (size_t)n * sizeof(struct sock_filter);
-	prog.data = xcalloc(1, prog.len);
-	if (ptrace(PTRACE_SECCOMP_GET_FILTER, t->tid, index, prog.data) != n) {
-		free(prog.data);
-		return err_errno(err, "read seccomp filter %zu", index);
-	}
-	rc = read_flags(t->tid, index, &flags, err);
-	if (rc < 0) {
-		free(prog.data);
-		return rc;
-	}
-	if (notifies((const struct sock_filter *)prog.data, (size_t)n))
-		refuse(s->refusals,
-		       "%s: a seccomp filter that notifies another process is not"
-		       " supported",
-		       look_name(t, name));
-	if (c->n == c->cap) {
-		c->cap = c->cap ? 2 * c->cap : 4;
-		c->prog = xreallocarray(c->prog, c->cap, sizeof(*c->prog));
-		c->flags = xreallocarray(c->flags, c->cap, sizeof(*c->flags));
-	}
-	c->prog[c->n] = prog;
-	c->flags[c->n++] = flags;
-	return 0;
 }
 
 static int read_chain(struct saver *s, struct thread *t, bool no_new_privs, struct err *err)
@@ -139,14 +70,20 @@ static int read_chain(struct saver *s, struct thread *t, bool no_new_privs, stru
 			   .sync_oldest = NO_FILTER,
 			   .no_new_privs = no_new_privs };
 	struct seccomp_save *save = save_of(s);
-	int rc = 0;
+	char name[LOOK_NAME];
+	int rc = seccomp_read(t->tid, SECCOMP_MODE_FILTER, &c.filters, err);
 
-	while (!rc && c.n < MAX_FILTERS)
-		rc = read_filter(s, t, &c, c.n, err);
-	if (rc < 0) {
-		chain_release(&c);
+	if (rc < 0)
 		return rc;
-	}
+	if (!c.filters.n)
+		return err_set(err, -EIO, "filter mode without a seccomp filter");
+	for (size_t i = 0; i < c.filters.n; i++)
+		if (notifies(&c.filters.filter[i])) {
+			refuse(s->refusals,
+			       "%s: a seccomp filter that notifies another process is not supported",
+			       look_name(t, name));
+			break;
+		}
 	ARRAY_PUSH(save->chain, save->n, save->cap, c);
 	return 0;
 }
@@ -178,36 +115,51 @@ static struct chain *chain_of(const struct seccomp_save *save, pid_t tid)
 	return NULL;
 }
 
+static size_t filter_len(const struct seccomp_filter *f)
+{
+	return f->n * sizeof(*f->insn);
+}
+
 static bool chains_equal(const struct chain *a, const struct chain *b)
 {
-	if (a->n != b->n)
+	if (a->filters.n != b->filters.n)
 		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (a->flags[i] != b->flags[i] || a->prog[i].len != b->prog[i].len ||
-		    memcmp(a->prog[i].data, b->prog[i].data, a->prog[i].len))
+	for (size_t i = 0; i < a->filters.n; i++) {
+		const struct seccomp_filter *f = &a->filters.filter[i], *g = &b->filters.filter[i];
+
+		if (f->flags != g->flags || f->n != g->n || memcmp(f->insn, g->insn, filter_len(f)))
 			return false;
+	}
 	return true;
+}
+
+static SeccompFilter *pool_filter(const struct seccomp_filter *from, uint32_t flags)
+{
+	SeccompFilter *f = xmalloc(sizeof(*f));
+
+	seccomp_filter__init(f);
+	f->filter.len = filter_len(from);
+	f->filter.data = xmemdup(from->insn, f->filter.len);
+	f->flags = (uint32_t)from->flags | flags;
+	f->has_flags = f->flags != 0;
+	return f;
 }
 
 /* Append a chain, newest first, and return the index of its oldest filter. */
 static uint32_t pool_append(struct seccomp_save *save, const struct chain *c, uint32_t flags)
 {
-	for (size_t i = c->n; i-- > 0;) {
-		SeccompFilter *f = xmalloc(sizeof(*f));
+	SeccompEntry *pool = &save->pool;
 
-		seccomp_filter__init(f);
-		f->filter.len = c->prog[i].len;
-		f->filter.data = xmemdup(c->prog[i].data, c->prog[i].len);
-		f->flags = c->flags[i] | flags;
-		f->has_flags = f->flags != 0;
-		if (i + 1 < c->n) {
+	for (size_t i = c->filters.n; i-- > 0;) {
+		SeccompFilter *f = pool_filter(&c->filters.filter[i], flags);
+
+		if (i + 1 < c->filters.n) {
 			f->has_prev = true;
-			f->prev = (uint32_t)save->pool.n_seccomp_filters - 1;
+			f->prev = (uint32_t)pool->n_seccomp_filters - 1;
 		}
-		ARRAY_PUSH(save->pool.seccomp_filters, save->pool.n_seccomp_filters, save->cap_pool,
-			   f);
+		ARRAY_PUSH(pool->seccomp_filters, pool->n_seccomp_filters, save->cap_pool, f);
 	}
-	return (uint32_t)save->pool.n_seccomp_filters - 1;
+	return (uint32_t)pool->n_seccomp_filters - 1;
 }
 
 static uint32_t *pool_place(struct chain *c, bool sync)
@@ -290,7 +242,7 @@ void seccomp_save_release(struct saver *s)
 	if (!save)
 		return;
 	for (size_t i = 0; i < save->n; i++)
-		chain_release(&save->chain[i]);
+		seccomp_release(&save->chain[i].filters);
 	free(save->chain);
 	for (size_t i = 0; i < save->pool.n_seccomp_filters; i++)
 		seccomp_filter__free_unpacked(save->pool.seccomp_filters[i], NULL);
