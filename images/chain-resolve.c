@@ -70,7 +70,7 @@ static int follow_one(struct chain_links *l, int chain_dirfd, uint32_t seq, uint
 
 int chain_follow(struct chain_links *l, int chain_dirfd, uint32_t seq, struct err *err)
 {
-	uint32_t parent;
+	uint32_t parent = 0;
 
 	do {
 		int rc = follow_one(l, chain_dirfd, seq, &parent, err);

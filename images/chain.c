@@ -122,7 +122,7 @@ static int read_id(struct chain *c, struct err *err)
 			continue;
 		if (rc < 0)
 			return err_add(err, rc, "checkpoint %u", c->seq[i]);
-		strcpy(c->id, info->chain_id); /* checked by chain_info */
+		strlcpy(c->id, info->chain_id, sizeof(c->id));
 		sd_checkpoint__free_unpacked(info, NULL);
 	}
 	return 0;

@@ -339,7 +339,7 @@ void img_reader_release(struct img_reader **rp)
 int img_read_one(void *out, struct err *err, int dirfd, const char *fmt, ...)
 {
 	scoped_reader r = NULL;
-	ProtobufCMessage *m, *more;
+	ProtobufCMessage *m = NULL, *more = NULL;
 	va_list ap;
 	int rc;
 
