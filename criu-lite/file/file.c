@@ -33,11 +33,6 @@ struct open_seen {
 	FdTypes type;
 };
 
-struct table_seen {
-	pid_t pid;
-	int *error;
-};
-
 struct file_save_state *file_state(struct file_save *s)
 {
 	if (!s->state)
@@ -64,48 +59,36 @@ int file_copy(const struct task *task, int fd, struct err *err)
 	return copy;
 }
 
-/* As a comparison function wants it: kcmp says 0 equal, 1 less, 2 greater. */
-static int kernel_order(pid_t a, pid_t b, int type, unsigned long ia, unsigned long ib, int *error)
-{
-	long rc = syscall(SYS_kcmp, a, b, type, ia, ib);
-
-	if (rc < 0)
-		*error = errno;
-	return rc == 1 ? -1 : rc == 2 ? 1 : 0;
-}
-
 static int compare_opens(const void *pa, const void *pb)
 {
 	const struct open_seen *a = pa, *b = pb;
+	long rc;
 
 	if (a->dev != b->dev)
 		return a->dev < b->dev ? -1 : 1;
 	if (a->ino != b->ino)
 		return a->ino < b->ino ? -1 : 1;
-	return kernel_order(a->pid, b->pid, KCMP_FILE, a->fd, b->fd, a->error);
+	rc = syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->fd, b->fd);
+	if (rc < 0)
+		*a->error = errno;
+	/* 0 equal, 1 less, 2 greater */
+	return rc == 1 ? -1 : rc == 2 ? 1 : 0;
 }
 
-static int compare_tables(const void *pa, const void *pb)
+/* *@found is @key or what was there before; in the second case @key is freed. */
+static int seen_before(struct file_save_state *state, struct open_seen *key,
+		       struct open_seen **found, struct err *err)
 {
-	const struct table_seen *a = pa, *b = pb;
-
-	return kernel_order(a->pid, b->pid, KCMP_FILES, 0, 0, a->error);
-}
-
-/* *@found is @key or what was there before; @key is freed in the second case. */
-static int seen_before(void **tree, void *key, int (*compare)(const void *, const void *),
-		       const int *error, void **found, struct err *err)
-{
-	void **node = tsearch(key, tree, compare);
+	struct open_seen **node = tsearch(key, &state->opens, compare_opens);
 
 	if (!node)
 		abort();
 	*found = *node;
-	if (*node != key)
+	if (*found != key)
 		free(key);
-	if (!*error)
+	if (!state->kcmp_error)
 		return 0;
-	return err_code(err, -*error, "kcmp (needs CONFIG_KCMP)");
+	return err_code(err, -state->kcmp_error, "compare descriptors (kcmp)");
 }
 
 static struct open_seen *new_open(const struct fd_look *l, int *error)
@@ -209,8 +192,7 @@ static int collect_fd(struct file_save *s, struct task *task, int fd, struct err
 	struct proc_fdinfo info = {};
 	struct fd_look l = { .task = task, .fd = fd, .info = &info, .copy = -1 };
 	struct file_save_state *state = file_state(s);
-	struct open_seen *key;
-	void *found;
+	struct open_seen *key, *found;
 	char name[32];
 	int rc;
 
@@ -221,10 +203,10 @@ static int collect_fd(struct file_save *s, struct task *task, int fd, struct err
 	if (rc < 0)
 		return err_add(err, rc, "task %d: fd %d", task->pid, fd);
 	key = new_open(&l, &state->kcmp_error);
-	rc = seen_before(&state->opens, key, compare_opens, &state->kcmp_error, &found, err);
+	rc = seen_before(state, key, &found, err);
 	if (!rc && found == key)
 		rc = save_open(s, &l, key, err);
-	if (!rc && ((struct open_seen *)found)->id)
+	if (!rc && found->id)
 		add_fdinfo(task, found, fd, info.flags & O_CLOEXEC);
 	proc_fdinfo_release(&info);
 	return rc;
@@ -252,10 +234,10 @@ static int add_dir(struct file_save *s, struct task *task, const char *link, uin
 	int rc = file_add_link(s, task, link, O_RDONLY | O_DIRECTORY, id, &why);
 
 	if (rc == ERR_REFUSED) {
-		refuse(s->refusals, "%s", why.text);
+		refuse(s->refusals, "task %d: %s: %s", task->pid, link, why.text);
 		return 0;
 	}
-	return rc < 0 ? err_set(err, rc, "%s", why.text) : 0;
+	return rc < 0 ? err_set(err, rc, "task %d: %s: %s", task->pid, link, why.text) : 0;
 }
 
 static int collect_fs(struct file_save *s, struct task *task, struct err *err)
@@ -279,25 +261,11 @@ static int collect_fs(struct file_save *s, struct task *task, struct err *err)
 	return 0;
 }
 
+/* That no two tasks share one table has been made sure before: remote/check.c. */
 static int collect_task(struct file_save *s, struct task *task, struct err *err)
 {
-	struct file_save_state *state = file_state(s);
-	struct table_seen *key = xmalloc(sizeof(*key)), *first;
-	void *found;
-	int rc;
+	int rc = collect_fds(s, task, err);
 
-	*key = (struct table_seen) { task->pid, &state->kcmp_error };
-	rc = seen_before(&state->tables, key, compare_tables, &state->kcmp_error, &found, err);
-	if (rc < 0)
-		return err_add(err, rc, "task %d", task->pid);
-	first = found;
-	if (first->pid != task->pid) {
-		refuse(s->refusals,
-		       "task %d: a table of descriptors shared with task %d is not supported",
-		       task->pid, first->pid);
-		return 0;
-	}
-	rc = collect_fds(s, task, err);
 	return rc < 0 ? rc : collect_fs(s, task, err);
 }
 
@@ -359,7 +327,6 @@ void files_save_release(struct file_save *s)
 	free(s->entry);
 	if (s->state) {
 		tdestroy(s->state->opens, free);
-		tdestroy(s->state->tables, free);
 		file_links_release(s);
 	}
 	free(s->state);

@@ -46,7 +46,8 @@ struct file_save {
  */
 int files_collect(struct file_save *s, struct err *err);
 /* A file known by a link of /proc/PID (exe, cwd, root, map_files/A-B): adds a REG entry or finds
- * the same one again (device, inode, path, flags). @flags: open flags for the entry. */
+ * the same one again (device, inode, path, flags). @flags: open flags for the entry. ERR_REFUSED
+ * with a text that does not name the task: "deleted file X is not supported". */
 int file_add_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
 		  uint32_t *id, struct err *err);
 /* A shared anonymous mapping or memfd mapping: its MEMFD entry, see memfd.h. */

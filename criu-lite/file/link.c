@@ -163,11 +163,10 @@ int file_add_link(struct file_save *s, struct task *task, const char *link, uint
 	int rc = proc_readlink(task->proc, link, &path, err);
 
 	if (rc < 0)
-		return err_add(err, rc, "task %d", task->pid);
+		return rc;
 	if (fstatat(proc_dirfd(task->proc), link, &st, 0) < 0)
-		return err_errno(err, "task %d: %s (%s): stat", task->pid, link, path);
-	rc = add_path(s, path, &st, flags, id, err);
-	return rc < 0 ? err_add(err, rc, "task %d: %s", task->pid, link) : 0;
+		return err_errno(err, "%s (%s): stat", link, path);
+	return add_path(s, path, &st, flags, id, err);
 }
 
 void file_links_release(struct file_save *s)

@@ -12,9 +12,8 @@
 
 struct file_save_state {
 	uint32_t last_id;
-	void *opens;  /* descriptions seen, ordered: file.c */
-	void *tables; /* descriptor tables seen, by task: file.c */
-	void *links;  /* files known by a link: link.c */
+	void *opens; /* descriptions seen, ordered: file.c */
+	void *links; /* files known by a link: link.c */
 	int kcmp_error;
 
 	struct pipes_save *pipes, *fifos;
