@@ -1,0 +1,50 @@
+/*
+ * restore - the story of bringing a tree back, told in order.
+ *
+ *	read and check the images -> are the pids free -> births (every task and
+ *	thread, empty) -> memory -> descriptors -> kinds, stage by stage -> frames
+ *	-> the gate: all of them leave, or none
+ *
+ * sd-restore never turns into the process: it builds it from outside, by plans
+ * that newborns run. Until the commit everything it made dies with it.
+ */
+#ifndef RESTORE_RESTORE_H
+#define RESTORE_RESTORE_H
+
+#include "base/err.h"
+#include "criu-lite/task/kind.h"
+#include "proto/criu-lite.pb-c.h"
+
+struct restore_options {
+	const char *dir;
+	uint32_t seq;	     /* which checkpoint; 0: the newest */
+	bool shell_job;	     /* the outer session and group become the caller's */
+	const char *pidfile; /* NULL: none; written before the commit */
+	/*
+	 * Every task is whole but still ours: what must be in place before its first
+	 * instruction (trackers). May be NULL.
+	 */
+	int (*armed)(struct builder *b, void *arg, struct err *err);
+	void *arg;
+	void (*say)(const char *line); /* -v; may be NULL */
+};
+
+struct restored {
+	pid_t root;
+	uint32_t seq;
+	uint64_t tasks, threads, pages;
+	uint64_t total_us;
+	SdPhase **phases; /* owned */
+	size_t n_phases;
+};
+
+/*
+ * Restore the tree. On success the root is a child of the caller, running (or
+ * stopped, if it was). On failure nothing is left of it; ERR_REFUSED: something in
+ * it cannot be brought back here, named in @err. SIGCHLD must have its default
+ * action, and the caller no other children that it wants to wait for.
+ */
+int restore(const struct restore_options *opt, struct restored *out, struct err *err);
+void restored_release(struct restored *r);
+
+#endif
