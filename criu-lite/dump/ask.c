@@ -51,6 +51,12 @@ int kinds_look(struct saver *s, struct err *err)
 				return rc;
 		}
 	}
+	for_each_task (task, s->tree) {
+		int rc = task->state == TASK_DEAD ? dead_look(task, err) : 0;
+
+		if (rc < 0)
+			return rc;
+	}
 	return 0;
 }
 

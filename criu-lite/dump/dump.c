@@ -6,7 +6,6 @@
 #include "criu-lite/dump/phases.h"
 #include "criu-lite/dump/write.h"
 #include "criu-lite/task/memory.h"
-#include "criu-lite/task/seccomp.h"
 #include "criu-lite/track/track.h"
 #include "images/chain.h"
 
@@ -306,7 +305,7 @@ static void clean_up(struct story *d)
 	release_signals(d);
 	files_save_release(&d->files);
 	memory_save_release(&d->saver);
-	seccomp_save_release(&d->saver);
+	kinds_save_release(&d->saver);
 	refusals_release(&d->refusals);
 	phases_release(&d->phases);
 	tree_release(&d->tree);

@@ -76,7 +76,7 @@ void kinds_save_release(struct saver *s);
 /* Messages with every required field set and all sub-messages present, zeroed. */
 CoreEntry *core_new(bool leader);
 /* All there is of a dead task: state, exit code, name. */
-CoreEntry *core_new_dead(const struct task *task, const char *comm);
+int dead_look(struct task *task, struct err *err);
 SdTaskExtra *extra_new(const struct thread *t);
 
 #endif

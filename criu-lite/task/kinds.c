@@ -123,17 +123,23 @@ CoreEntry *core_new(bool leader)
 	return core;
 }
 
-CoreEntry *core_new_dead(const struct task *task, const char *comm)
+int dead_look(struct task *task, struct err *err)
 {
-	CoreEntry *core = NEW(CoreEntry, core_entry__init);
+	struct proc_stat stat;
+	CoreEntry *core;
+	int rc = proc_stat_read(task->proc, &stat, err);
 
+	if (rc < 0)
+		return err_add(err, rc, "task %d", task->pid);
+	core = NEW(CoreEntry, core_entry__init);
 	core->mtype = CORE_ENTRY__MARCH__X86_64;
 	core->tc = task_core_new();
 	core->tc->task_state = TASK_DEAD;
 	core->tc->exit_code = (uint32_t)task->exit_code;
 	free(core->tc->comm);
-	core->tc->comm = xstrdup(comm);
-	return core;
+	core->tc->comm = xstrdup(stat.comm);
+	task_leader(task)->core = core;
+	return 0;
 }
 
 SdTaskExtra *extra_new(const struct thread *t)
