@@ -39,12 +39,30 @@ static char *without_slashes(const char *dir)
 	return path;
 }
 
+/* A new directory outlives a power cut only when the one above it is on disk, too. */
+static int make_durable(const char *path, struct err *err)
+{
+	scoped char *copy = xstrdup(path);
+	char *slash = strrchr(copy, '/');
+	scoped_fd fd = -1;
+
+	if (slash)
+		slash[slash == copy] = 0;
+	fd = open(slash ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? err_errno(err, "%s: fsync of the directory above", path)
+				       : 0;
+}
+
 static int open_directory(const char *path, bool make, struct err *err)
 {
-	int fd;
+	int fd, rc = 0;
 
-	if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
-		return err_errno(err, "%s: mkdir", path);
+	if (make && !mkdir(path, 0700))
+		rc = make_durable(path, err);
+	else if (make && errno != EEXIST)
+		rc = err_errno(err, "%s: mkdir", path);
+	if (rc < 0)
+		return rc;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
 		return err_set(err, -errno, "%s: is not a directory (links are not followed)",

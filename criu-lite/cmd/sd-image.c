@@ -252,8 +252,8 @@ static void verify_bad(void *arg, const char *what)
 	struct verifying *v = arg;
 
 	if (v->faults)
-		json_array_append_new(v->faults,
-				      json_pack("{s:i, s:s}", "checkpoint", v->seq, "fault", what));
+		json_array_append_new(v->faults, json_pack("{s:I, s:s}", "checkpoint",
+							   (json_int_t)v->seq, "fault", what));
 	else
 		printf("checkpoint %u: %s\n", v->seq, what);
 }
@@ -271,11 +271,31 @@ static int verify_one(const struct args *a, struct chain *c, uint32_t seq, void 
 	return rc;
 }
 
+/* Beside the checkpoints. Damage costs no more than a full dump, but it is damage. */
+static int verify_armed(struct chain *c, struct verifying *v)
+{
+	struct err err = {};
+	SdArmed *armed;
+	int rc = chain_armed_read(&armed, chain_dirfd(c), &err);
+
+	if (!rc)
+		sd_armed__free_unpacked(armed, NULL);
+	if (!rc || rc == -ENOENT)
+		return 0;
+	if (v->faults)
+		json_array_append_new(v->faults, json_pack("{s:s}", "fault", err.text));
+	else
+		printf("%s\n", err.text);
+	return 1;
+}
+
 static int command_verify(const struct args *a, struct chain *c, struct err *err)
 {
 	struct verifying v = { .faults = a->json ? json_array() : NULL };
 	int rc = each_checkpoint(a, c, verify_one, &v, err);
 
+	if (!a->has_seq && verify_armed(c, &v) && !rc)
+		rc = 1;
 	if (v.faults && rc >= 0)
 		print_json(json_pack("{s:b, s:o}", "ok", !rc, "faults", v.faults));
 	else
