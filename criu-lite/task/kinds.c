@@ -17,7 +17,6 @@
 const struct task_kind *const task_kinds[] = {
 	&kind_core,
 	&kind_namespaces,
-	&kind_sharing,
 	/* STAGE_EARLY */
 	&kind_limits_room,
 	&kind_loginuid,

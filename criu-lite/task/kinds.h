@@ -7,7 +7,6 @@
 extern const struct task_kind kind_core;
 extern const struct task_kind kind_mm;
 extern const struct task_kind kind_namespaces;
-extern const struct task_kind kind_sharing;
 extern const struct task_kind kind_regs;
 extern const struct task_kind kind_sigmask;
 extern const struct task_kind kind_pending;

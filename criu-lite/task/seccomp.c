@@ -71,7 +71,7 @@ static int read_chain(struct saver *s, struct thread *t, bool no_new_privs, stru
 			   .no_new_privs = no_new_privs };
 	struct seccomp_save *save = save_of(s);
 	char name[LOOK_NAME];
-	int rc = seccomp_read(t->tid, SECCOMP_MODE_FILTER, &c.filters, err);
+	int rc = seccomp_read(t->tid, &c.filters, err);
 
 	if (rc < 0)
 		return rc;
