@@ -317,12 +317,14 @@ VICTIM(registers)
 	with_threads(param("threads", 2), spinner);
 }
 
-static void *with_pkru(void *key)
+static int pkey;
+
+static void *with_pkru(void *unused)
 {
 	unsigned rights, again;
 
 	__asm__ volatile("rdpkru" : "=a"(rights) : "c"(0) : "rdx");
-	rights |= 1U << ((long)key * 2 + 1); /* no writes through this key */
+	rights |= 1U << (pkey * 2 + 1); /* no writes through this key */
 	__asm__ volatile("wrpkru" ::"a"(rights), "c"(0), "d"(0));
 	started();
 	wait_finish();
@@ -333,9 +335,8 @@ static void *with_pkru(void *key)
 
 VICTIM(pkru)
 {
-	int key = syscall(SYS_pkey_alloc, 0, 0);
-
-	if (key < 0)
+	pkey = syscall(SYS_pkey_alloc, 0, 0);
+	if (pkey < 0)
 		cannot("no protection keys: %s", strerror(errno));
 	with_threads(1, with_pkru);
 }
