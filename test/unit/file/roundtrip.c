@@ -556,6 +556,125 @@ static void test_many(void **state)
 	there_and_back(prepare_many, look_at_many);
 }
 
+/* --- two tasks ------------------------------------------------------------------------------- */
+
+static void child_of_family(const int *p, int epfd, int ready)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(PUPPET_BUSY);
+	close(p[1]);
+	close(1);
+	/* A number that the parent does not have, in an instance that both do. */
+	must(dup2(must(eventfd(5, 0)), 33));
+	watch(epfd, 33, EPOLLIN, 33);
+	must(fcntl(p[0], F_SETFD, FD_CLOEXEC));
+	must(write(ready, "", 1));
+	close(ready);
+	for (;;)
+		pause();
+}
+
+static void prepare_family(void)
+{
+	int p[2], ready[2], file, epfd;
+	char c;
+
+	file = must(open(in_dir("family"), O_CREAT | O_RDWR | O_TRUNC, 0600));
+	must(write(file, "0123456789", 10));
+	must(dup2(file, 1));
+	must(pipe(p));
+	must(write(p[1], "between", 7));
+	epfd = must(epoll_create1(0));
+	watch(epfd, p[0], EPOLLIN, 1);
+	must(pipe(ready));
+	if (!must(fork())) {
+		close(ready[0]);
+		child_of_family(p, epfd, ready[1]);
+	}
+	close(ready[1]);
+	must(read(ready[0], &c, 1));
+	must(close(ready[0]));
+}
+
+static pid_t only_child(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	scoped_file f = fopen(path, "re");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &child), 1);
+	return child;
+}
+
+static void collect(struct file_save *s, struct tree *tree)
+{
+	struct refusals no = {};
+	struct err err = {};
+
+	*s = (struct file_save) { .tree = tree, .refusals = &no };
+	ok(files_collect(s, &err), &err);
+	ok(refusals_result(&no, &err), &err);
+}
+
+static void rebuild_family(int dirfd, const struct tree *saved, struct puppet *p)
+{
+	struct tree tree = {};
+	struct file_build b = { .tree = &tree, .dirfd = dirfd };
+	struct err err = {};
+
+	for (int i = 0; i < 2; i++) {
+		copy_tables(saved->task[i], p[i].task);
+		ARRAY_PUSH(tree.task, tree.n_tasks, tree.cap_tasks, p[i].task);
+	}
+	ok(files_load(&b, &err), &err);
+	for (int i = 0; i < 2; i++)
+		ok(files_give(&b, &p[i].batch, PUPPET_BUSY, &err), &err);
+	for (int i = 0; i < 2; i++) {
+		ok(files_attach(&b, &p[i].batch, &err), &err);
+		ok(batch_flush(&p[i].batch, &err), &err);
+	}
+	files_build_release(&b);
+	free(tree.task);
+	for (int i = 0; i < 2; i++)
+		puppet_close_ours(&p[i]);
+}
+
+static void test_family(void **state)
+{
+	scoped_fd dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct file_save a, b;
+	struct tree again = {};
+	struct original o;
+	struct puppet p[2];
+	struct err err = {};
+
+	empty_dir(dirfd);
+	original_start(&o, prepare_family);
+	task_of(&o.tree, only_child(o.pid));
+	collect(&a, &o.tree);
+	ok(files_write(&a, dirfd, &err), &err);
+	/* text (twice in the parent), two pipe ends, epoll, root and cwd; the child's eventfd. */
+	assert_int_equal(a.n_entries, 7);
+	for (int i = 0; i < 2; i++)
+		puppet_start(&p[i]);
+	rebuild_family(dirfd, &o.tree, p);
+	for (int i = 0; i < 2; i++)
+		task_of(&again, p[i].pid);
+	collect(&b, &again);
+	same_entries(&a, &b);
+	for (int i = 0; i < 2; i++) {
+		same_tables(o.tree.task[i], again.task[i]);
+	}
+	files_save_release(&a);
+	files_save_release(&b);
+	tree_release(&again);
+	for (int i = 0; i < 2; i++)
+		puppet_end(&p[i]);
+	original_end(&o);
+}
+
 /* --- what is refused ------------------------------------------------------------------------ */
 
 static void refused(void (*prepare)(void), const char *const *what, size_t n)
@@ -794,14 +913,15 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),	    cmocka_unit_test(test_no_descriptors),
-		cmocka_unit_test(test_pipes),	    cmocka_unit_test(test_fifos),
-		cmocka_unit_test(test_eventfds),    cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_signalfds),   cmocka_unit_test(test_epolls),
-		cmocka_unit_test(test_owners),	    cmocka_unit_test(test_many),
-		cmocka_unit_test(test_sockets),	    cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_anon),	    cmocka_unit_test(test_strangers),
-		cmocka_unit_test(test_lost_target), cmocka_unit_test(test_changed_files),
+		cmocka_unit_test(test_files),	      cmocka_unit_test(test_no_descriptors),
+		cmocka_unit_test(test_pipes),	      cmocka_unit_test(test_fifos),
+		cmocka_unit_test(test_eventfds),      cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_signalfds),     cmocka_unit_test(test_epolls),
+		cmocka_unit_test(test_owners),	      cmocka_unit_test(test_many),
+		cmocka_unit_test(test_family),	      cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_gone),	      cmocka_unit_test(test_anon),
+		cmocka_unit_test(test_strangers),     cmocka_unit_test(test_lost_target),
+		cmocka_unit_test(test_changed_files),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
