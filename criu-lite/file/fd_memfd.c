@@ -181,17 +181,6 @@ static int memfd_save(struct file_save *s, const struct fd_look *l, FileEntry *e
 	return object_add(s, l->task, name, l->link, l->copy, &l->st, &e->memfd->inode_id, err);
 }
 
-/* Read-only or not, as the link's own permission bits say; see proc_pid_map_files(5). */
-static int link_mode(struct task *task, const char *link, uint32_t *flags, struct err *err)
-{
-	struct stat st;
-
-	if (fstatat(proc_dirfd(task->proc), link, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_errno(err, "%s", link);
-	*flags = st.st_mode & S_IWUSR ? O_RDWR : O_RDONLY;
-	return 0;
-}
-
 static uint32_t mapped_entry(struct file_save *s, uint32_t inode_id, uint32_t flags)
 {
 	struct memfds_save *m = saved(s);
@@ -209,18 +198,16 @@ static uint32_t mapped_entry(struct file_save *s, uint32_t inode_id, uint32_t fl
 	return way.id;
 }
 
-int file_add_memfd_link(struct file_save *s, struct task *task, const char *link, uint32_t *id,
-			struct err *err)
+int file_add_memfd_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
+			uint32_t *id, struct err *err)
 {
 	scoped char *target = NULL;
 	scoped_fd fd = -1;
-	uint32_t flags = 0, inode_id = 0;
+	uint32_t inode_id = 0;
 	struct stat st;
 	int rc;
 
-	rc = link_mode(task, link, &flags, err);
-	if (!rc)
-		rc = proc_readlink(task->proc, link, &target, err);
+	rc = proc_readlink(task->proc, link, &target, err);
 	if (rc < 0)
 		return rc;
 	fd = proc_openat(task->proc, link, O_RDONLY);

@@ -50,9 +50,12 @@ int files_collect(struct file_save *s, struct err *err);
  * with a text that does not name the task: "deleted file X is not supported". */
 int file_add_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
 		  uint32_t *id, struct err *err);
-/* A shared anonymous mapping or memfd mapping: its MEMFD entry, see memfd.h. */
-int file_add_memfd_link(struct file_save *s, struct task *task, const char *link, uint32_t *id,
-			struct err *err);
+/*
+ * A shared anonymous mapping or memfd mapping: its MEMFD entry, see memfd.h. @flags: O_RDWR only
+ * where the mapping may be made writable, since it then forbids F_SEAL_WRITE.
+ */
+int file_add_memfd_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
+			uint32_t *id, struct err *err);
 /*
  * files.img and what the kinds write themselves. fs_entry (cwd, root, umask) and
  * fdinfo were put into the tasks by files_collect: the caller writes those.

@@ -167,13 +167,33 @@ static int part_to_task(struct fill *f, const struct part *part, struct err *err
 
 /* --- into a shared object ------------------------------------------------------------ */
 
+/* The last page of an object whose size is odd: what lies behind its end only a mapping reaches. */
+static int object_tail(struct fill *f, const char *from, struct err *err)
+{
+	uint64_t offset = f->size & ~(PAGE_SIZE - 1);
+	void *p = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset);
+
+	if (p == MAP_FAILED)
+		return err_errno(err, "mapping the last page");
+	memcpy(p, from, PAGE_SIZE);
+	munmap(p, PAGE_SIZE);
+	return 0;
+}
+
 static int object_write(struct fill *f, uint64_t offset, const char *at, uint64_t n,
 			struct err *err)
 {
+	uint64_t whole = f->size & ~(PAGE_SIZE - 1); /* bytes in whole pages */
+
 	if (offset >= f->size)
 		return 0;
-	if (n > f->size - offset)
-		n = f->size - offset;
+	if (offset + n > whole && f->size > whole) {
+		int rc = object_tail(f, at + (whole - offset), err);
+
+		if (rc < 0)
+			return rc;
+	}
+	n = offset >= whole ? 0 : offset + n > whole ? whole - offset : n;
 	while (n) {
 		ssize_t done = pwrite(f->fd, at, n, offset);
 

@@ -478,7 +478,19 @@ static uint32_t shared_fate(struct shared_copy *c, uint64_t offset, const char *
 	return same ? PAGE_IN_PARENT : PAGE_PRESENT;
 }
 
-/* At most a buffer of data at @offset; past the end of the object reads as zeros. */
+/* The last page of an object whose size is odd holds bytes that only mappings reach. */
+static int shared_tail(struct shared_copy *c, uint64_t offset, char *page, struct err *err)
+{
+	void *p = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, c->fd, offset);
+
+	if (p == MAP_FAILED)
+		return err_errno(err, "mapping the last page");
+	memcpy(page, p, PAGE_SIZE);
+	munmap(p, PAGE_SIZE);
+	return 0;
+}
+
+/* At most a buffer of data at @offset. */
 static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, struct err *err)
 {
 	struct gather g = { .buffer = c->r->buffer };
@@ -494,7 +506,15 @@ static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, stru
 			break;
 		got += part;
 	}
-	memset(page + got, 0, n - got);
+	if (got + PAGE_SIZE <= n)
+		return err_set(err, -EIO, "it became shorter while it was read");
+	if (got < n) {
+		uint64_t last = n - PAGE_SIZE;
+		int rc = shared_tail(c, offset + last, page + last, err);
+
+		if (rc < 0)
+			return rc;
+	}
 	c->r->s->pages_used += n / PAGE_SIZE;
 	for (uint64_t at = offset; at < offset + n; at += PAGE_SIZE, page += PAGE_SIZE)
 		gather_page(&g, c->w, at, page, shared_fate(c, at, page));
