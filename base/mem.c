@@ -39,7 +39,8 @@ void *xmemdup(const void *p, size_t n)
 {
 	void *copy = xmalloc(n);
 
-	memcpy(copy, p, n);
+	if (n)
+		memcpy(copy, p, n);
 	return copy;
 }
 
