@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 struct double_area {
+	uint64_t deny; /* prctl(2) with this option fails with EINVAL: an older kernel */
 	uint64_t n;
 	struct plan_row row[PLAN_ROWS];
 	char data[PLAN_DATA];
@@ -38,11 +39,14 @@ struct double_task {
 	size_t runs;
 };
 
-static inline int64_t double_call(const struct plan_row *r, int64_t kept)
+static inline int64_t double_call(const struct double_area *area, const struct plan_row *r,
+				  int64_t kept)
 {
 	uint64_t a[6];
 	long ret;
 
+	if (area->deny && r->nr == SYS_prctl && r->arg[0] == area->deny)
+		return -EINVAL;
 	memcpy(a, r->arg, sizeof(a));
 	if (r->use)
 		a[r->use - 1] = (uint64_t)kept;
@@ -61,7 +65,7 @@ static inline void double_serve(struct double_area *area, int sock)
 		for (uint64_t i = 0; i < area->n; i++) {
 			struct plan_row *r = &area->row[i];
 
-			r->ret = double_call(r, kept);
+			r->ret = double_call(area, r, kept);
 			if (r->flags & ROW_KEEP)
 				kept = r->ret;
 			if (r->ret < 0 && r->flags & ROW_STOP)

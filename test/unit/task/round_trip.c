@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
+#include <sys/ptrace.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -251,9 +252,9 @@ static void set_altstack(struct double_task *d, const ThreadSasEntry *e)
 	assert_int_equal(batch_flush(&d->batch, NULL), 0);
 }
 
-static void round_trip(void (*state)(void *), void *arg)
+static void round_trip_without(void (*state)(void *), uint64_t deny)
 {
-	struct double_task *a = double_start(state, arg), *b;
+	struct double_task *a = double_start(state, NULL), *b;
 	struct world wa, wb;
 	struct builder builder = {};
 	struct err err = {};
@@ -266,6 +267,7 @@ static void round_trip(void (*state)(void *), void *arg)
 	builder.seccomp = (SeccompEntry *)seccomp_pool(&wa.saver);
 
 	b = double_start(newborn, NULL);
+	b->area->deny = deny;
 	double_wait(b);
 	world_init(&wb, b->pid);
 	lend(&wa, &wb);
@@ -286,9 +288,20 @@ static void round_trip(void (*state)(void *), void *arg)
 	world_release(&wb);
 }
 
+static void round_trip(void (*state)(void *))
+{
+	round_trip_without(state, 0);
+}
+
 static void plain(void **unused)
 {
-	round_trip(plain_state, NULL);
+	round_trip(plain_state);
+}
+
+/* Before 6.15 a task could not choose its timers' numbers. */
+static void counted_timers(void **unused)
+{
+	round_trip_without(plain_state, 77 /* PR_TIMER_CREATE_RESTORE_IDS */);
 }
 
 /* The state is there at all: a round trip of nothing would be the same too. */
@@ -347,6 +360,51 @@ static void saved_values(void **unused)
 	assert_int_equal(w.tree.task[0]->ids->files_id, 2);
 	double_end(a);
 	world_release(&w);
+}
+
+static void realtime_state(void *arg)
+{
+	struct sched_param prio = { .sched_priority = 5 };
+
+	no_rseq();
+	MUST(setpriority(PRIO_PROCESS, 0, -3));
+	MUST(sched_setscheduler(0, SCHED_FIFO, &prio));
+	MUST(prctl(PR_SET_PDEATHSIG, SIGTERM));
+	MUST(setresuid(-1, -1, UID));
+}
+
+static bool may_be_realtime(void)
+{
+	struct sched_param prio = { .sched_priority = 5 }, none = {};
+	bool may = sched_setscheduler(0, SCHED_FIFO, &prio) == 0;
+
+	sched_setscheduler(0, SCHED_OTHER, &none);
+	return may;
+}
+
+static void realtime(void **unused)
+{
+	if (!may_be_realtime())
+		skip();
+	round_trip(realtime_state);
+}
+
+/* What not every kernel or machine has, each tried for itself. */
+static void memory_state(void *arg)
+{
+	no_rseq();
+	prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0);
+	prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+	prctl(PR_SET_THP_DISABLE, 1, 2 /* but where advised */, 0, 0);
+	prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, 0, 0);
+	prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE, 0, 0);
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0);
+}
+
+static void marks_of_memory(void **unused)
+{
+	round_trip(memory_state);
 }
 
 /* --- credentials: as root ------------------------------------------------------------ */
@@ -413,19 +471,19 @@ static void need_root(void)
 static void user(void **unused)
 {
 	need_root();
-	round_trip(user_state, NULL);
+	round_trip(user_state);
 }
 
 static void capable(void **unused)
 {
 	need_root();
-	round_trip(capable_state, NULL);
+	round_trip(capable_state);
 }
 
 static void many_groups(void **unused)
 {
 	need_root();
-	round_trip(many_groups_state, NULL);
+	round_trip(many_groups_state);
 }
 
 /* --- seccomp --------------------------------------------------------------------------- */
@@ -454,7 +512,7 @@ static void filter_state(void *arg)
 static void filters(void **unused)
 {
 	need_root();
-	round_trip(filter_state, NULL);
+	round_trip(filter_state);
 }
 
 /* The oldest is named by the thread, and prev leads to newer ones. */
@@ -489,6 +547,43 @@ static void filter_order(void **unused)
 	world_release(&w);
 }
 
+/*
+ * Strict mode comes before credentials: it must not get in their way while it
+ * is suspended, and be there afterwards.
+ */
+static void strict(void **unused)
+{
+	static const struct task_kind *const kinds[] = { &kind_core, &kind_creds, &kind_seccomp,
+							 NULL };
+	struct double_task *b;
+	struct builder builder = {};
+	struct err err = {};
+	struct world w;
+
+	need_root();
+	b = double_start(user_state, NULL);
+	double_wait(b);
+	world_init(&w, b->pid);
+	save_all(&w, b, kinds);
+	double_end(b);
+	w.thread->core->thread_core->seccomp_mode = SECCOMP_MODE__strict;
+
+	b = double_start(newborn, NULL);
+	double_wait(b);
+	assert_return_code(ptrace(PTRACE_SEIZE, b->pid, 0, PTRACE_O_SUSPEND_SECCOMP), errno);
+	if (rebuild_all(&builder, w.thread, b, kinds, &err) < 0)
+		fail_msg("rebuild: %s", err.text);
+	world_release(&w);
+	world_init(&w, b->pid);
+	w.thread->core = core_new(true);
+	assert_int_equal(kind_seccomp.look(&w.saver, w.thread, &err), 0);
+	assert_int_equal(kind_creds.look(&w.saver, w.thread, &err), 0);
+	assert_int_equal(w.thread->core->thread_core->seccomp_mode, SECCOMP_MODE__strict);
+	assert_int_equal(w.thread->core->thread_core->creds->uid, UID);
+	double_end(b);
+	world_release(&w);
+}
+
 /* --- rseq: the area of the test's own libc -------------------------------------------------- */
 
 static void rseq_state(void *arg)
@@ -499,16 +594,24 @@ static void rseq(void **unused)
 {
 	if (!__rseq_size)
 		skip();
-	round_trip(rseq_state, NULL);
+	round_trip(rseq_state);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain),	cmocka_unit_test(saved_values),
-		cmocka_unit_test(user),		cmocka_unit_test(capable),
-		cmocka_unit_test(many_groups),	cmocka_unit_test(filters),
-		cmocka_unit_test(filter_order), cmocka_unit_test(rseq),
+		cmocka_unit_test(plain),
+		cmocka_unit_test(counted_timers),
+		cmocka_unit_test(strict),
+		cmocka_unit_test(realtime),
+		cmocka_unit_test(marks_of_memory),
+		cmocka_unit_test(saved_values),
+		cmocka_unit_test(user),
+		cmocka_unit_test(capable),
+		cmocka_unit_test(many_groups),
+		cmocka_unit_test(filters),
+		cmocka_unit_test(filter_order),
+		cmocka_unit_test(rseq),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
