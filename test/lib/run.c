@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <linux/close_range.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,6 +236,7 @@ static void start(struct suite *s, struct test_case *c)
 	fd = open("/dev/null", O_RDONLY);
 	dup2(fd, 0);
 	close(fd);
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* what whoever started us left open */
 	setenv("CASE_DIR", c->dir, 1);
 	execl(s->nsinit, "nsinit", "-t", c->limit, "sh", "-c", c->command, NULL);
 	die(s->nsinit);
