@@ -2,19 +2,31 @@
 #include "base/mem.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/status.h"
+#include "criu-lite/remote/early.h"
 #include "criu-lite/remote/inside.h"
 #include "criu-lite/remote/seccomp.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "base/kernel-abi.h" /* after sys/ptrace.h, which has these names as enumerators */
 
 #define O_SUSPEND_SECCOMP (1 << 21) /* PTRACE_O_SUSPEND_SECCOMP */
+#ifndef NT_X86_SHSTK
+#define NT_X86_SHSTK 0x204 /* linux/elf.h, since 6.6 */
+#endif
+
+struct check {
+	const struct early *early;
+	bool unprotected;
+	struct refusals *refusals;
+};
 
 static int compare(pid_t a, pid_t b, int what)
 {
@@ -113,41 +125,8 @@ static int suspend_seccomp(struct tracee *t, struct err *err)
 	return 0;
 }
 
-static int check_seccomp(const struct thread *t, const struct proc_status *status, bool unprotected,
-			 struct refusals *refusals, struct err *err)
-{
-	struct seccomp_filters filters = {};
-	int rc;
-
-	if (!status->seccomp)
-		return 0;
-	rc = seccomp_read(t->tid, status->seccomp, &filters, err);
-	if (rc == 0 && !unprotected && !rescue_allowed(&filters))
-		refuse(refusals,
-		       "task %d: the seccomp filters of thread %d would not let it go on by itself "
-		       "if this program died (--unprotected takes that risk)",
-		       t->task->pid, t->tid);
-	seccomp_release(&filters);
-	return rc < 0 ? rc : suspend_seccomp(t->tracee, err);
-}
-
-static void check_dispatch(const struct thread *t, bool unprotected, struct refusals *refusals)
-{
-	struct {
-		uint64_t mode, selector, offset, len;
-	} conf = {};
-
-	if (ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, t->tid, sizeof(conf), &conf) < 0)
-		return;
-	if (conf.mode && !unprotected)
-		refuse(refusals,
-		       "task %d: thread %d uses syscall user dispatch and could not go on by "
-		       "itself if this program died (--unprotected takes that risk)",
-		       t->task->pid, t->tid);
-}
-
-static int check_thread(const struct thread *t, bool unprotected, struct refusals *refusals,
-			struct err *err)
+/* Without the privilege to read filters: has it any? */
+static int read_mode(const struct thread *t, struct seccomp_filters *out, struct err *err)
 {
 	struct proc_status status;
 	scoped_proc dir = NULL;
@@ -156,26 +135,85 @@ static int check_thread(const struct thread *t, bool unprotected, struct refusal
 	if (rc == 0)
 		rc = proc_status_read(dir, &status, err);
 	if (rc < 0)
-		return err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid);
-	if (status.x86_features & PROC_X86_SHSTK)
-		refuse(refusals, "task %d: thread %d uses a shadow stack", t->task->pid, t->tid);
-	rc = check_seccomp(t, &status, unprotected, refusals, err);
+		return rc;
+	out->mode = status.seccomp;
 	proc_status_release(&status);
-	check_dispatch(t, unprotected, refusals);
+	if (out->mode == SECCOMP_MODE_FILTER)
+		return err_set(err, -EACCES, "no permission to read the seccomp filters of %d",
+			       t->tid);
+	return 0;
+}
+
+static int check_seccomp(const struct thread *t, const struct check *c, struct err *err)
+{
+	struct seccomp_filters filters = {};
+	int rc = seccomp_read(t->tid, &filters, err);
+
+	if (rc == -EACCES)
+		rc = read_mode(t, &filters, err);
+	if (early_strict(c->early, t->tid))
+		filters.mode = SECCOMP_MODE_STRICT;
+	if (rc == 0 && filters.mode)
+		rc = suspend_seccomp(t->tracee, err);
+	if (rc == 0 && !c->unprotected && !rescue_allowed(&filters))
+		refuse(c->refusals,
+		       "task %d: the seccomp filters of thread %d would not let it go on by itself "
+		       "if this program died (--unprotected takes that risk)",
+		       t->task->pid, t->tid);
+	seccomp_release(&filters);
+	return rc;
+}
+
+/* The regset is there as long as the feature is on. */
+static void check_shadow_stack(const struct thread *t, const struct check *c)
+{
+	uint64_t ssp;
+	struct iovec v = { &ssp, sizeof(ssp) };
+
+	if (ptrace(PTRACE_GETREGSET, t->tid, NT_X86_SHSTK, &v) == 0)
+		refuse(c->refusals, "task %d: thread %d uses a shadow stack", t->task->pid, t->tid);
+}
+
+static void check_dispatch(const struct thread *t, const struct check *c)
+{
+	struct {
+		uint64_t mode, selector, offset, len;
+	} conf = {};
+
+	if (ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, t->tid, sizeof(conf), &conf) < 0)
+		return;
+	if (conf.mode && !c->unprotected)
+		refuse(c->refusals,
+		       "task %d: thread %d uses syscall user dispatch and could not go on by "
+		       "itself if this program died (--unprotected takes that risk)",
+		       t->task->pid, t->tid);
+}
+
+static int check_thread(const struct thread *t, const struct check *c, struct err *err)
+{
+	int rc = check_seccomp(t, c, err);
+
+	check_shadow_stack(t, c);
+	check_dispatch(t, c);
 	if (t->tid != t->task->pid)
-		check_own_tables(t, refusals);
+		check_own_tables(t, c->refusals);
 	return rc < 0 ? err_add(err, rc, "task %d", t->task->pid) : 0;
 }
 
-int check_tree(struct tree *tree, const struct freeze_options *opt, struct refusals *refusals,
-	       struct err *err)
+int check_tree(struct tree *tree, const struct early *early, bool unprotected,
+	       struct refusals *refusals, struct err *err)
 {
+	const struct check c = {
+		.early = early,
+		.unprotected = unprotected,
+		.refusals = refusals,
+	};
 	struct task *task;
 	struct thread *t;
 
 	for_each_live_task (task, tree) {
 		for_each_thread (t, task) {
-			int rc = check_thread(t, opt->unprotected, refusals, err);
+			int rc = check_thread(t, &c, err);
 
 			if (rc < 0)
 				return rc;

@@ -6,11 +6,13 @@
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/maps.h"
 #include "criu-lite/proc/stat.h"
+#include "criu-lite/proc/status.h"
 #include "criu-lite/proc/values.h"
 #include "criu-lite/remote/tracee.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -112,7 +114,19 @@ static void look_at_nap(struct look *look, const struct proc_dir *dir, pid_t tid
 	ARRAY_PUSH(look->early->nap, look->early->n_naps, look->early->cap_naps, nap);
 }
 
-static void look_at_naps(struct look *look, const struct proc_dir *task)
+static void look_at_seccomp(struct look *look, const struct proc_dir *dir, pid_t tid)
+{
+	struct proc_status status;
+
+	if (proc_status_read(dir, &status, NULL) < 0)
+		return;
+	if (status.seccomp == SECCOMP_MODE_STRICT)
+		ARRAY_PUSH(look->early->strict, look->early->n_strict, look->early->cap_strict,
+			   tid);
+	proc_status_release(&status);
+}
+
+static void look_at_threads(struct look *look, const struct proc_dir *task)
 {
 	scoped int *tids = NULL;
 	size_t n = 0;
@@ -122,8 +136,10 @@ static void look_at_naps(struct look *look, const struct proc_dir *task)
 	for (size_t i = 0; i < n; i++) {
 		scoped_proc dir = NULL;
 
-		if (proc_open_thread(&dir, task, tids[i], NULL) == 0)
-			look_at_nap(look, dir, tids[i]);
+		if (proc_open_thread(&dir, task, tids[i], NULL) < 0)
+			continue;
+		look_at_nap(look, dir, tids[i]);
+		look_at_seccomp(look, dir, tids[i]);
 	}
 }
 
@@ -207,7 +223,7 @@ static int look_at_task(struct look *look, pid_t pid, const struct gadgets *pare
 		else
 			gadgets_find(pid, v, n, &task.gadgets);
 	}
-	look_at_naps(look, dir);
+	look_at_threads(look, dir);
 	ARRAY_PUSH(look->early->task, look->early->n_tasks, look->early->cap_tasks, task);
 	return look_at_children(look, dir, &task.gadgets, err);
 }
@@ -225,6 +241,7 @@ void early_release(struct early *early)
 {
 	free(early->task);
 	free(early->nap);
+	free(early->strict);
 	*early = (struct early) {};
 }
 
@@ -240,18 +257,27 @@ const struct early_task *early_find(const struct early *early, pid_t pid, uint64
  * Woken by nobody but us, it has left the processor once more since then: to
  * stop. More than that, and the sleep seen early is not the one it is in.
  */
-uint64_t early_slept_ns(const struct early *early, const struct proc_dir *dir, pid_t tid)
+uint64_t early_slept_ns(const struct early *early, const struct proc_dir *task, pid_t tid)
 {
-	uint64_t exec_start, switches;
-
 	for (size_t i = 0; i < early->n_naps; i++) {
 		const struct early_nap *nap = &early->nap[i];
+		uint64_t exec_start, switches;
+		scoped_proc dir = NULL;
 
 		if (nap->tid != tid)
 			continue;
-		if (!read_sched(dir, &exec_start, &switches) || switches > nap->switches + 1)
+		if (proc_open_thread(&dir, task, tid, NULL) < 0 ||
+		    !read_sched(dir, &exec_start, &switches) || switches > nap->switches + 1)
 			return 0;
 		return nap->slept_ns + (now_ns() - nap->looked_ns);
 	}
 	return 0;
+}
+
+bool early_strict(const struct early *early, pid_t tid)
+{
+	for (size_t i = 0; i < early->n_strict; i++)
+		if (early->strict[i] == tid)
+			return true;
+	return false;
 }

@@ -37,6 +37,8 @@ struct early {
 	size_t n_tasks, cap_tasks;
 	struct early_nap *nap;
 	size_t n_naps, cap_naps;
+	pid_t *strict; /* threads under SECCOMP_MODE_STRICT, which ptrace(2) does not show */
+	size_t n_strict, cap_strict;
 };
 
 /*
@@ -50,9 +52,11 @@ void early_release(struct early *early);
 const struct early_task *early_find(const struct early *early, pid_t pid, uint64_t start_time);
 
 /*
- * How long the stopped thread @tid (its directory is @dir) had been asleep in
- * one go, or 0 when it is not certain.
+ * How long the stopped thread @tid of @task had been asleep in one go, or 0 when it
+ * is not certain.
  */
-uint64_t early_slept_ns(const struct early *early, const struct proc_dir *dir, pid_t tid);
+uint64_t early_slept_ns(const struct early *early, const struct proc_dir *task, pid_t tid);
+
+bool early_strict(const struct early *early, pid_t tid);
 
 #endif

@@ -282,13 +282,10 @@ static void task_ended(struct freeze *f, struct task *task)
 
 static int stopped(struct freeze *f, struct thread *t, struct err *err)
 {
-	scoped_proc dir = NULL;
-	uint64_t slept = 0;
+	uint64_t slept = early_slept_ns(&f->early, t->task->proc, t->tid);
 	struct err why;
 	int rc;
 
-	if (f->early.n_naps && proc_open_thread(&dir, t->task->proc, t->tid, NULL) == 0)
-		slept = early_slept_ns(&f->early, dir, t->tid);
 	rc = tracee_load(t->tracee, slept, &why);
 	STEP();
 	if (rc == ERR_REFUSED)
@@ -598,7 +595,7 @@ int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 	if (rc == 0)
 		rc = freeze_all(&f, root, err);
 	if (rc == 0)
-		rc = check_tree(tree, opt, refusals, err);
+		rc = check_tree(tree, &f.early, opt->unprotected, refusals, err);
 	early_release(&f.early);
 	refusals_release(&f.cannot);
 	free(f.seen);

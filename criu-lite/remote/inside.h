@@ -56,8 +56,9 @@ struct tree_hold {
 };
 
 /* check.c - what cannot be held or could not rescue itself, by name. */
-int check_tree(struct tree *tree, const struct freeze_options *opt, struct refusals *refusals,
-	       struct err *err);
+struct early;
+int check_tree(struct tree *tree, const struct early *early, bool unprotected,
+	       struct refusals *refusals, struct err *err);
 
 /* scratch.c - the two mappings. find chooses the address; map needs the chain to be ready. */
 int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct err *err);

@@ -13,7 +13,7 @@ struct metadata {
 	uint64_t filter_off, flags;
 };
 
-static int read_filter(pid_t tid, size_t i, struct seccomp_filter *out, struct err *err)
+static int read_filter(pid_t tid, size_t i, struct seccomp_filter *out)
 {
 	struct metadata meta = { .filter_off = i };
 	long n = ptrace(PTRACE_SECCOMP_GET_FILTER, tid, i, NULL);
@@ -21,7 +21,7 @@ static int read_filter(pid_t tid, size_t i, struct seccomp_filter *out, struct e
 	if (n < 0)
 		return -errno;
 	if (n > BPF_MAXINSNS)
-		return err_set(err, -EINVAL, "a filter of %ld instructions", n);
+		return -E2BIG;
 	*out = (struct seccomp_filter) {
 		.insn = xcalloc((size_t)n, sizeof(*out->insn)),
 		.n = (size_t)n,
@@ -37,28 +37,24 @@ static int read_filter(pid_t tid, size_t i, struct seccomp_filter *out, struct e
 	return 0;
 }
 
-int seccomp_read(pid_t tid, unsigned int mode, struct seccomp_filters *out, struct err *err)
+int seccomp_read(pid_t tid, struct seccomp_filters *out, struct err *err)
 {
-	struct seccomp_filters got = { .mode = mode };
+	struct seccomp_filters got = { .mode = SECCOMP_MODE_FILTER };
 	struct seccomp_filter f;
 	size_t cap = 0;
 	int rc = 0;
 
-	while (mode == SECCOMP_MODE_FILTER && got.n < MAX_FILTERS) {
-		rc = read_filter(tid, got.n, &f, err);
-		if (rc < 0)
-			break;
+	while (got.n < MAX_FILTERS && (rc = read_filter(tid, got.n, &f)) == 0)
 		ARRAY_PUSH(got.filter, got.n, cap, f);
+	/* EINVAL: not under filters. Past the last one the kernel says ENOENT. */
+	if (rc == -EINVAL && !got.n)
+		got.mode = SECCOMP_MODE_DISABLED;
+	else if (rc < 0 && rc != -ENOENT) {
+		seccomp_release(&got);
+		return err_code(err, rc, "reading the seccomp filters of thread %d", tid);
 	}
-	/* Past the last one the kernel says ENOENT. */
-	if (rc == 0 || rc == -ENOENT) {
-		*out = got;
-		return 0;
-	}
-	seccomp_release(&got);
-	if (rc == -EINVAL && err && err->text[0])
-		return err_add(err, rc, "thread %d", tid);
-	return err_code(err, rc, "reading the seccomp filters of thread %d", tid);
+	*out = got;
+	return 0;
 }
 
 void seccomp_release(struct seccomp_filters *filters)

@@ -31,10 +31,11 @@ struct seccomp_filters {
 };
 
 /*
- * The filters of a stopped thread that we trace; @mode is what its status file
- * says. -EACCES: the tool lacks CAP_SYS_ADMIN or runs under a filter itself.
+ * The filters of a stopped thread that we trace; none, when it has none. Strict mode is
+ * not seen here (the caller may set .mode). -EACCES: the tool lacks CAP_SYS_ADMIN
+ * or runs under a filter itself.
  */
-int seccomp_read(pid_t tid, unsigned int mode, struct seccomp_filters *out, struct err *err);
+int seccomp_read(pid_t tid, struct seccomp_filters *out, struct err *err);
 void seccomp_release(struct seccomp_filters *filters);
 
 /* One classic BPF program on one call: a SECCOMP_RET_* value with its data. Programs that

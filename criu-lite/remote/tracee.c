@@ -1,6 +1,8 @@
 /* tracee.c - one thread held by ptrace: attaching, stops, single calls, letting go. */
 #include "criu-lite/remote/tracee.h"
 #include "base/mem.h"
+#include "criu-lite/remote/remote.h"
+#include "criu-lite/remote/seccomp.h"
 #include "criu-lite/remote/step.h"
 
 #include <errno.h>
@@ -192,6 +194,8 @@ static void abort_rseq(struct tracee *t)
 	struct rseq_section cs;
 	uint64_t cs_addr;
 
+	if (regs_in_call(&t->regs)) /* not allowed in a sequence */
+		return;
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, sizeof(conf), &conf) < 0 || !conf.addr)
 		return;
 	if (task_peek(t->tid, conf.addr + RSEQ_CS_AT, &cs_addr, sizeof(cs_addr)) < 0 || !cs_addr)
@@ -287,4 +291,27 @@ void tracee_free(struct tracee *t)
 		return;
 	xstate_release(&t->xstate);
 	free(t);
+}
+
+/* --- what images want to know ------------------------------------------------------------- */
+
+void thread_regs(const struct thread *t, struct regs *regs)
+{
+	*regs = t->tracee->regs;
+	regs_for_image(regs);
+}
+
+const struct xstate *thread_xstate(const struct thread *t)
+{
+	return &t->tracee->xstate;
+}
+
+uint64_t thread_mask(const struct thread *t)
+{
+	return t->tracee->mask;
+}
+
+int thread_seccomp_filters(const struct thread *t, struct seccomp_filters *out, struct err *err)
+{
+	return seccomp_read(t->tid, out, err);
 }

@@ -102,7 +102,7 @@ static int once(pid_t pid, const struct freeze_options *opt)
 	struct task *task;
 	struct err err = {}, thaw_err = {};
 	int answers = 0, n_threads = 0, rc;
-	uint64_t start, stopped;
+	uint64_t start, stopped, visited;
 
 	rc = tree_freeze(&tree, pid, opt, &refusals, &err);
 	if (rc == 0)
@@ -117,6 +117,7 @@ static int once(pid_t pid, const struct freeze_options *opt)
 				break;
 		}
 	}
+	visited = now_us();
 	if (tree_thaw(&tree, THAW_RUN, &thaw_err) < 0 && rc == 0) {
 		rc = -EIO;
 		err = thaw_err;
@@ -126,9 +127,9 @@ static int once(pid_t pid, const struct freeze_options *opt)
 	if (rc < 0)
 		fprintf(stderr, "driver: %s\n", err.text);
 	else
-		printf("tasks %zu threads %d steps %ld stop %lu us held %lu us\n", tree.n_tasks,
-		       n_threads, step, (unsigned long)(stopped - start),
-		       (unsigned long)(now_us() - start));
+		printf("tasks %zu threads %d steps %ld: %lu us to stop, %lu us inside, %lu us to thaw\n",
+		       tree.n_tasks, n_threads, step, (unsigned long)(stopped - start),
+		       (unsigned long)(visited - stopped), (unsigned long)(now_us() - visited));
 	refusals_release(&refusals);
 	tree_release(&tree);
 	return rc;

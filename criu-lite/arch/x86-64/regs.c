@@ -51,7 +51,7 @@ int regs_set(pid_t tid, const struct regs *regs, struct err *err)
 	return 0;
 }
 
-static bool in_call(const struct regs *regs)
+bool regs_in_call(const struct regs *regs)
 {
 	return (int64_t)regs->user.orig_rax >= 0;
 }
@@ -60,7 +60,7 @@ bool regs_native(const struct regs *regs)
 {
 	if (regs->user.cs != USER64_CS)
 		return false;
-	return !in_call(regs) || !(regs->user.orig_rax & X32_SYSCALL_BIT);
+	return !regs_in_call(regs) || !(regs->user.orig_rax & X32_SYSCALL_BIT);
 }
 
 static bool comes_back_with_eintr(uint64_t nr)
@@ -73,7 +73,7 @@ static bool comes_back_with_eintr(uint64_t nr)
 
 static bool plain_eintr(const struct regs *regs)
 {
-	return in_call(regs) && regs_result(regs) == -EINTR &&
+	return regs_in_call(regs) && regs_result(regs) == -EINTR &&
 	       comes_back_with_eintr(regs->user.orig_rax);
 }
 
@@ -81,13 +81,13 @@ static bool restart_code(const struct regs *regs)
 {
 	int64_t rax = regs_result(regs);
 
-	return in_call(regs) &&
+	return regs_in_call(regs) &&
 	       (rax == -ERESTARTSYS || rax == -ERESTARTNOINTR || rax == -ERESTARTNOHAND);
 }
 
 static bool restart_block(const struct regs *regs)
 {
-	return in_call(regs) && regs_result(regs) == -ERESTART_RESTARTBLOCK;
+	return regs_in_call(regs) && regs_result(regs) == -ERESTART_RESTARTBLOCK;
 }
 
 bool regs_interrupted(const struct regs *regs)

@@ -47,6 +47,9 @@ static inline void regs_jump(struct regs *regs, uint64_t ip)
 	regs->user.rip = ip;
 }
 
+/* Did it stop inside a system call? */
+bool regs_in_call(const struct regs *regs);
+
 /* Was the thread pulled out of a system call that it must go back into? */
 bool regs_interrupted(const struct regs *regs);
 
