@@ -2,6 +2,7 @@
 #include "criu-lite/restore/restore.h"
 #include "base/mem.h"
 #include "criu-lite/dump/phases.h"
+#include "criu-lite/restore/arm.h"
 #include "criu-lite/restore/birth.h"
 #include "criu-lite/restore/gate.h"
 #include "criu-lite/restore/load.h"
@@ -18,6 +19,7 @@ struct story {
 	struct file_build files;
 	struct builder builder;
 	struct nursery nursery;
+	struct arming arming;
 	struct phases phases;
 	sigset_t mask; /* the tool's own, as it was */
 	bool pidfile_made;
@@ -262,10 +264,12 @@ static int commit(struct story *s, struct err *err)
 
 	phase(&s->phases, "gate");
 	rc = gate_frames(&s->nursery, &s->builder, err);
-	if (!rc && s->opt->armed)
-		rc = s->opt->armed(&s->builder, s->opt->arg, err);
-	if (!rc)
-		rc = gate_gather(&s->nursery, err);
+	if (rc < 0)
+		return rc;
+	phase(&s->phases, "arm");
+	arm_tree(&s->arming, &s->loaded, &s->nursery);
+	phase(&s->phases, "gate");
+	rc = gate_gather(&s->nursery, err);
 	if (!rc)
 		rc = write_pidfile(s, err);
 	if (!rc)
@@ -274,6 +278,7 @@ static int commit(struct story *s, struct err *err)
 		return rc;
 	phase(&s->phases, "leave");
 	gate_leave(&s->nursery);
+	arm_close(&s->arming, &s->loaded.tree, true);
 	return 0;
 }
 
@@ -310,6 +315,7 @@ static void report(struct story *s, struct restored *out, uint64_t begun)
 static void release(struct story *s, int rc)
 {
 	nursery_close(&s->nursery);
+	arm_close(&s->arming, &s->loaded.tree, false);
 	if (rc < 0 && s->pidfile_made)
 		unlink(s->opt->pidfile);
 	memory_build_release(&s->builder);
@@ -321,7 +327,7 @@ static void release(struct story *s, int rc)
 
 int restore(const struct restore_options *opt, struct restored *out, struct err *err)
 {
-	struct story s = { .opt = opt };
+	struct story s = { .opt = opt, .arming = { .say = opt->say } };
 	uint64_t begun = now_us();
 	int rc;
 

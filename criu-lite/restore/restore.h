@@ -17,15 +17,9 @@
 
 struct restore_options {
 	const char *dir;
-	uint32_t seq;	     /* which checkpoint; 0: the newest */
-	bool shell_job;	     /* the outer session and group become the caller's */
-	const char *pidfile; /* NULL: none; written before the commit */
-	/*
-	 * Every task is whole but still ours: what must be in place before its first
-	 * instruction (trackers). May be NULL.
-	 */
-	int (*armed)(struct builder *b, void *arg, struct err *err);
-	void *arg;
+	uint32_t seq;		       /* which checkpoint; 0: the newest */
+	bool shell_job;		       /* the outer session and group become the caller's */
+	const char *pidfile;	       /* NULL: none; written before the commit */
 	void (*say)(const char *line); /* -v; may be NULL */
 };
 

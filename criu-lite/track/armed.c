@@ -145,26 +145,34 @@ void armed_note(struct track *t, const struct task *task, uint64_t canary)
 	a->tasks[a->n_tasks++] = r;
 }
 
+/* What it says stays: writing is what counts. */
+static int rewrite(const SdArmedTask *r, struct err *err)
+{
+	char byte;
+	struct iovec here = { &byte, 1 };
+	struct iovec there = { (void *)(uintptr_t)r->canary, 1 };
+
+	if (process_vm_readv(r->pid, &here, 1, &there, 1, 0) != 1 ||
+	    process_vm_writev(r->pid, &here, 1, &there, 1, 0) != 1)
+		return err_errno(err, "task %u: rewriting the tracker's canary", r->pid);
+	return 0;
+}
+
 int armed_set_canaries(struct track *t, struct tree *tree, struct err *err)
 {
-	for (size_t i = 0; t->tracker->canary && i < t->next->n_tasks; i++) {
-		SdArmedTask *r = t->next->tasks[i];
-		struct iovec zero = { "", 1 };
-		struct iovec there = { (void *)(uintptr_t)r->canary, 1 };
+	int rc = 0;
 
-		if (r->has_canary && process_vm_writev(r->pid, &zero, 1, &there, 1, 0) != 1)
-			return err_errno(err, "task %u: rewriting the tracker's canary", r->pid);
-	}
-	return 0;
+	for (size_t i = 0; !rc && t->tracker->canary && i < t->next->n_tasks; i++)
+		if (t->next->tasks[i]->has_canary)
+			rc = rewrite(t->next->tasks[i], err);
+	return rc;
 }
 
 int armed_close(struct track *t, bool published, struct err *err)
 {
-	if (!t->tracker->arms)
-		return 0;
 	if (published)
 		return chain_armed_write(t->rq.chain_dirfd, t->next, err);
-	if (!t->scanned && t->found)
+	if (t->tracker->arms && !t->scanned && t->found)
 		return chain_armed_write(t->rq.chain_dirfd, t->found, err);
 	return 0;
 }

@@ -4,8 +4,8 @@
  * "Arming for N+1" is written before the freeze, the tasks and their canaries
  * once N+1 is published. A tracker may call pages unwritten only when the
  * record is for the parent, from this boot, and knows the task by its start
- * time. A canary is a zero byte in a page of the leader's stack that nobody
- * uses, rewritten right after arming: when it is not reported written the next
+ * time. A canary is a byte in a page of the leader's stack that nobody uses,
+ * rewritten right after arming: when it is not reported written the next
  * time, somebody else has armed since, and writes are lost.
  */
 #ifndef TRACK_ARMED_H

@@ -137,11 +137,11 @@ static int serve(int sock, const struct kept *kept, size_t n)
 }
 
 /* polls[0] is the listening socket, polls[1 + i] the pidfd of kept[i]. */
-static void keep(struct pollfd *polls, struct kept *kept, size_t n)
+static void keep(const char *path, struct pollfd *polls, struct kept *kept, size_t n)
 {
 	size_t alive = n;
 
-	while (alive) {
+	for (;;) {
 		if (poll(polls, n + 1, -1) < 0)
 			continue;
 		for (size_t i = 0; i < n; i++) {
@@ -150,12 +150,18 @@ static void keep(struct pollfd *polls, struct kept *kept, size_t n)
 			close(polls[1 + i].fd);
 			close(kept[i].fd);
 			polls[1 + i].fd = kept[i].fd = -1;
-			alive--;
+			if (--alive == 0) {
+				unlink(path);
+				return;
+			}
 		}
 		if (polls[0].revents) {
 			int sock = accept4(polls[0].fd, NULL, NULL, SOCK_CLOEXEC);
 			int end = sock >= 0 && serve(sock, kept, n);
 
+			/* Who told us to end may be about to take the name: it waits for this close. */
+			if (end)
+				unlink(path);
 			close(sock);
 			if (end)
 				return;
@@ -221,9 +227,8 @@ be_keeper(const char *name, struct pollfd *polls, struct kept *kept, size_t n)
 		_exit(0);
 	be_ordinary();
 	close_others(polls, kept, n);
-	keep(polls, kept, n);
 	socket_address(&sa, name);
-	unlink(sa.sun_path);
+	keep(sa.sun_path, polls, kept, n);
 	_exit(0);
 }
 
@@ -339,8 +344,9 @@ int keeper_take(const char *name, struct kept **kept, size_t *n, struct err *err
 
 void keeper_end(const char *name)
 {
-	int sock = ask(name, WANT_END, NULL);
+	scoped_fd sock = ask(name, WANT_END, NULL);
+	char c;
 
 	if (sock >= 0)
-		close(sock);
+		(void)!recv(sock, &c, 1, 0);
 }
