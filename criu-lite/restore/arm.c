@@ -79,7 +79,7 @@ void arm_tree(struct arming *a, const struct loaded *l, struct nursery *h)
 {
 	struct err err = {};
 
-	if (!l->info || !l->seq)
+	if (!l->info || !l->seq || !chain_id(l->chain)[0])
 		return;
 	if (arm_all(a, l, h, &err) == 0)
 		return;
