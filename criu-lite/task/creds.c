@@ -177,6 +177,19 @@ static int check_sets(const struct change *c, struct err *err)
 	return 0;
 }
 
+/* To the calls, -1 means "as it is". */
+static int check_ids(const struct change *c, struct err *err)
+{
+	const CredsEntry *e = c->want;
+	const uint32_t id[] = { e->uid, e->euid, e->suid, e->fsuid,
+				e->gid, e->egid, e->sgid, e->fsgid };
+
+	for (size_t i = 0; i < ARRAY_SIZE(id); i++)
+		if (id[i] == UINT32_MAX)
+			return err_set(err, -EBADMSG, "thread %d: an id of -1", c->t->tid);
+	return 0;
+}
+
 static int add_prctl(struct change *c, const char *what, uint64_t option, uint64_t a, uint64_t b,
 		     struct err *err)
 {
@@ -234,9 +247,6 @@ static int add_ids(struct change *c, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	for (int i = 0; i < 4; i++)
-		if (gid[i] == UINT32_MAX || uid[i] == UINT32_MAX)
-			return err_set(err, -EBADMSG, "thread %d: an id of -1", c->t->tid);
 	if (memcmp(gid, c->own.gid, sizeof(gid))) {
 		plan_add(p, PLAN_MUST, "set group ids", SYS_setresgid, e->gid, e->egid, e->sgid);
 		if (e->fsgid != e->egid)
@@ -324,8 +334,10 @@ static bool uids_differ(const struct change *c)
 
 static int change_add(struct change *c, struct err *err)
 {
-	int rc = check_sets(c, err);
+	int rc = check_ids(c, err);
 
+	if (!rc)
+		rc = check_sets(c, err);
 	if (!rc && uids_differ(c))
 		rc = add_secbits(c, c->secbits | SECBIT_NO_SETUID_FIXUP, err);
 	if (!rc)

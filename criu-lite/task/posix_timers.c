@@ -61,32 +61,39 @@ static PosixTimerEntry *timer_entry(const struct proc_timer *v)
 	return e;
 }
 
+static bool has_thread(const struct task *task, pid_t tid)
+{
+	for (size_t i = 0; i < task->n_threads; i++)
+		if (task->thread[i]->tid == tid)
+			return true;
+	return false;
+}
+
 /*
- * The clocks of the creating thread and of other tasks: the first is bound to a
- * thread that the kernel does not name, the second holds its pid.
+ * CPU time clocks are negative: the complement of a pid (0: the creator's own),
+ * then three bits. The clock of the creating thread is bound to one that the
+ * kernel does not name; that of another task holds its pid.
  */
 static void refuse_clock(struct saver *s, const struct task *task, const struct proc_timer *v)
 {
-	bool one_thread = task->n_threads == 1;
-	pid_t owner = ~(v->clockid >> 3);
+	enum { KIND_BITS = 7, DEVICE = 3, PER_THREAD = 4 };
+	pid_t owner = v->clockid < 0 ? ~(v->clockid >> 3) : 0;
 
-	if (v->clockid == CLOCK_THREAD_CPUTIME_ID && !one_thread)
-		refuse(s->refusals,
-		       "task %d: timer %d on the CPU time of one of several threads is not supported",
-		       task->pid, v->id);
-	else if (v->clockid < 0 && (v->clockid & 7) == 3)
+	if (v->clockid < 0 && (v->clockid & KIND_BITS) == DEVICE)
 		refuse(s->refusals, "task %d: timer %d on a device's clock is not supported",
 		       task->pid, v->id);
-	else if (v->clockid < 0 && owner && owner != task->pid && !tree_find(s->tree, owner))
-		for (size_t i = 0; i <= task->n_threads; i++) {
-			if (i == task->n_threads)
-				refuse(s->refusals,
-				       "task %d: timer %d on the CPU time of %d, which is not in"
-				       " the tree, is not supported",
-				       task->pid, v->id, owner);
-			else if (task->thread[i]->tid == owner)
-				break;
-		}
+	else if (!owner && task->n_threads > 1 &&
+		 (v->clockid == CLOCK_THREAD_CPUTIME_ID ||
+		  (v->clockid < 0 && v->clockid & PER_THREAD)))
+		refuse(s->refusals,
+		       "task %d: timer %d on the CPU time of one of several threads is not"
+		       " supported",
+		       task->pid, v->id);
+	else if (owner && !has_thread(task, owner) && !tree_find(s->tree, owner))
+		refuse(s->refusals,
+		       "task %d: timer %d on the CPU time of %d, which is not in the tree, is not"
+		       " supported",
+		       task->pid, v->id, owner);
 }
 
 static int timers_look(struct saver *s, struct thread *t, struct err *err)
