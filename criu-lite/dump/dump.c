@@ -158,8 +158,7 @@ static int copy_pages(struct story *d, struct err *err)
 	phase(&d->phases, "track");
 	rc = track_begin(d->track, &d->tree, err);
 	if (!rc)
-		rc = chain_begin(d->chain, track_full_reason(d->track) ? 0 : chain_newest(d->chain),
-				 err);
+		rc = chain_begin(d->chain, track_parent(d->track), err);
 	if (rc < 0)
 		return rc;
 	d->saver.track = d->track;
