@@ -2,10 +2,10 @@
  * fd_epoll.c - epoll(7): what is watched, for which events.
  *
  * A target is a description *and* the number that it had when it was added. An
- * image has the number only, so it must still lead there: in the table of the
- * first task (in the order of the tree) that has the instance and has something
- * under that number. Saving checks just that, and restoring adds the target in
- * that task.
+ * image has the number only, so it must lead there: in the table of the first
+ * task (in the order of the tree) that has the instance and has something under
+ * that number. Where it does not any more, another number that does is taken.
+ * Restoring adds the target in that task.
  */
 #include "base/mem.h"
 #include "criu-lite/file/kinds.h"
@@ -24,12 +24,18 @@
 
 enum { SWALLOW_AT_ONCE = 128 };
 
+/* A target: where does its number lead? */
+enum target_state { UNSEEN, LEADS_THERE, LEADS_ELSEWHERE };
+
 /* An instance being saved; its targets are those of the entry, in the kernel's order. */
 struct epoll_seen {
-	const EventpollFileEntry *e;
-	const struct task *task;
+	EventpollFileEntry *e;
+	const struct task *task; /* the first in the tree that has it */
 	int fd;
-	bool *settled; /* of each target: whether its table was found */
+	struct target {
+		uint32_t tfd; /* as the kernel knows it */
+		enum target_state state;
+	} * target;
 };
 
 struct epolls_save {
@@ -68,9 +74,11 @@ static int epoll_save(struct file_save *s, const struct fd_look *l, FileEntry *e
 	if (!all)
 		s->state->epolls = all = xcalloc(1, sizeof(*all));
 	e->epfd->tfd = xcalloc(l->info->n_epoll, sizeof(*e->epfd->tfd));
-	for (size_t i = 0; i < l->info->n_epoll; i++)
+	seen.target = xcalloc(l->info->n_epoll, sizeof(*seen.target));
+	for (size_t i = 0; i < l->info->n_epoll; i++) {
 		e->epfd->tfd[e->epfd->n_tfd++] = target_entry(&l->info->epoll[i]);
-	seen.settled = xcalloc(e->epfd->n_tfd, sizeof(*seen.settled));
+		seen.target[i].tfd = l->info->epoll[i].tfd;
+	}
 	ARRAY_PUSH(all->epoll, all->n, all->cap, seen);
 	return 0;
 }
@@ -93,43 +101,62 @@ static struct epoll_seen *find(struct epolls_save *all, uint32_t id)
 }
 
 /* How many targets before @i were added under the same number. */
-static uint32_t earlier_namesakes(const EventpollFileEntry *e, size_t i)
+static uint32_t earlier_namesakes(const struct epoll_seen *seen, size_t i)
 {
 	uint32_t n = 0;
 
 	for (size_t k = 0; k < i; k++)
-		n += e->tfd[k]->tfd == e->tfd[i]->tfd;
+		n += seen->target[k].tfd == seen->target[i].tfd;
 	return n;
 }
 
-static int check_target(struct file_save *s, struct epoll_seen *seen, size_t i,
-			const struct task *task, int epfd, struct err *err)
+/* Is target @i of the instance at @epfd what @task has under the number @fd? 1, 0, or an error. */
+static int is_target(const struct epoll_seen *seen, size_t i, const struct task *task, int epfd,
+		     uint32_t fd, struct err *err)
 {
-	uint32_t tfd = seen->e->tfd[i]->tfd;
 	struct kcmp_epoll_slot slot = { .efd = epfd,
-					.tfd = tfd,
-					.toff = earlier_namesakes(seen->e, i) };
-	long rc = syscall(SYS_kcmp, task->pid, task->pid, KCMP_EPOLL_TFD, tfd, &slot);
+					.tfd = seen->target[i].tfd,
+					.toff = earlier_namesakes(seen, i) };
+	long rc = syscall(SYS_kcmp, task->pid, task->pid, KCMP_EPOLL_TFD, fd, &slot);
 
 	if (rc < 0)
 		return err_errno(err, "task %d: fd %d: target of an epoll (kcmp)", task->pid, epfd);
-	seen->settled[i] = true;
-	if (rc != 0)
-		refuse(s->refusals,
-		       "task %d: fd %d: epoll that watches what was descriptor %u, which is another file by now, is not supported",
-		       seen->task->pid, seen->fd, tfd);
+	return rc == 0;
+}
+
+static int settle_in(struct epoll_seen *seen, const struct task *task, int epfd, struct err *err)
+{
+	for (size_t i = 0; i < seen->e->n_tfd; i++) {
+		struct target *t = &seen->target[i];
+		int rc;
+
+		if (t->state != UNSEEN || !file_table_row(task, t->tfd))
+			continue;
+		rc = is_target(seen, i, task, epfd, t->tfd, err);
+		if (rc < 0)
+			return rc;
+		t->state = rc ? LEADS_THERE : LEADS_ELSEWHERE;
+	}
 	return 0;
 }
 
-static int settle_in(struct file_save *s, struct epoll_seen *seen, const struct task *task,
-		     int epfd, struct err *err)
+/* Something else keeps the target open: that number will do as well. */
+static int find_other_number(struct epoll_seen *seen, size_t i, struct err *err)
 {
-	int rc = 0;
+	const struct task *task = seen->task;
 
-	for (size_t i = 0; !rc && i < seen->e->n_tfd; i++)
-		if (!seen->settled[i] && file_table_row(task, seen->e->tfd[i]->tfd))
-			rc = check_target(s, seen, i, task, epfd, err);
-	return rc;
+	for (size_t k = 0; k < task->n_fdinfo; k++) {
+		int rc = is_target(seen, i, task, seen->fd, task->fdinfo[k]->fd, err);
+
+		if (rc < 0)
+			return rc;
+		if (!rc)
+			continue;
+		seen->e->tfd[i]->tfd = task->fdinfo[k]->fd;
+		seen->target[i].state = LEADS_THERE;
+		return 0;
+	}
+	return 0;
 }
 
 /* A number that is there but in no table of ours was refused, and that has been said. */
@@ -138,16 +165,26 @@ static bool was_refused(const struct task *task, uint32_t fd)
 	char name[32];
 
 	snprintf(name, sizeof(name), "fd/%u", fd);
-	return faccessat(proc_dirfd(task->proc), name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return !file_table_row(task, fd) &&
+	       faccessat(proc_dirfd(task->proc), name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static void refuse_lost(struct file_save *s, const struct epoll_seen *seen)
+static int settle_rest(struct file_save *s, struct epoll_seen *seen, struct err *err)
 {
-	for (size_t i = 0; i < seen->e->n_tfd; i++)
-		if (!seen->settled[i] && !was_refused(seen->task, seen->e->tfd[i]->tfd))
+	for (size_t i = 0; i < seen->e->n_tfd; i++) {
+		struct target *t = &seen->target[i];
+		int rc = 0;
+
+		if (t->state != LEADS_THERE)
+			rc = find_other_number(seen, i, err);
+		if (rc < 0)
+			return rc;
+		if (t->state != LEADS_THERE && !was_refused(seen->task, t->tfd))
 			refuse(s->refusals,
-			       "task %d: fd %d: epoll that watches what was descriptor %u, which is closed by now, is not supported",
-			       seen->task->pid, seen->fd, seen->e->tfd[i]->tfd);
+			       "task %d: fd %d: epoll that watches a file that was descriptor %u and is none of the task any more is not supported",
+			       seen->task->pid, seen->fd, t->tfd);
+	}
+	return 0;
 }
 
 static int epoll_settle(struct file_save *s, struct err *err)
@@ -161,10 +198,10 @@ static int epoll_settle(struct file_save *s, struct err *err)
 	for_each_live_task (task, s->tree)
 		for (size_t i = 0; !rc && i < task->n_fdinfo; i++)
 			if (task->fdinfo[i]->type == FD_TYPES__EVENTPOLL)
-				rc = settle_in(s, find(all, task->fdinfo[i]->id), task,
+				rc = settle_in(find(all, task->fdinfo[i]->id), task,
 					       task->fdinfo[i]->fd, err);
 	for (size_t i = 0; !rc && i < all->n; i++)
-		refuse_lost(s, &all->epoll[i]);
+		rc = settle_rest(s, &all->epoll[i], err);
 	return rc;
 }
 
@@ -173,7 +210,7 @@ static void epoll_save_release(struct file_save *s)
 	struct epolls_save *all = s->state->epolls;
 
 	for (size_t i = 0; all && i < all->n; i++)
-		free(all->epoll[i].settled);
+		free(all->epoll[i].target);
 	if (all)
 		free(all->epoll);
 	free(all);

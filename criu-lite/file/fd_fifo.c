@@ -19,8 +19,6 @@ static int fifo_save(struct file_save *s, const struct fd_look *l, FileEntry *e,
 	FileEntry *reg;
 
 	pipe_ends_see(&s->state->fifos, l, &e->fifo->pipe_id);
-	if (!rc && flags & O_DIRECT)
-		rc = err_set(err, ERR_REFUSED, "FIFO in packet mode (O_DIRECT) is not supported");
 	if (rc < 0)
 		return rc;
 	reg = file_entry_new(FD_TYPES__REG, file_new_id(s), flags);
@@ -63,7 +61,7 @@ static int fifo_load(struct file_build *b, struct err *err)
 		if (!reg_of(b, e))
 			return err_set(err, -EBADMSG, "files.img: FIFO %u has no path", e->id);
 		if (b->state->slot[i].rows)
-			pipe_ends_expect(&b->state->fifos, e->fifo->pipe_id);
+			pipe_ends_expect(&b->state->fifos, e->fifo->pipe_id, reg_of(b, e)->flags);
 	}
 	return pipe_ends_load(b->state->fifos, b->dirfd, "fifo-data.img", err);
 }

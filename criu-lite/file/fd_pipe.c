@@ -3,8 +3,6 @@
 #include "criu-lite/file/pipe-ends.h"
 #include "criu-lite/proc/fdinfo.h"
 
-#include <fcntl.h>
-
 static bool pipe_match(const struct fd_look *l)
 {
 	struct proc_link link;
@@ -16,9 +14,6 @@ static bool pipe_match(const struct fd_look *l)
 static int pipe_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
 	pipe_ends_see(&s->state->pipes, l, &e->pipe->pipe_id);
-	/* Packet borders would be lost: no reader of a copy learns them. */
-	if (l->info->flags & O_DIRECT)
-		return err_set(err, ERR_REFUSED, "pipe in packet mode (O_DIRECT) is not supported");
 	return 0;
 }
 
@@ -43,7 +38,7 @@ static int pipe_load(struct file_build *b, struct err *err)
 		const FileEntry *e = b->state->slot[i].e;
 
 		if (e->type == FD_TYPES__PIPE && b->state->slot[i].rows)
-			pipe_ends_expect(&b->state->pipes, e->pipe->pipe_id);
+			pipe_ends_expect(&b->state->pipes, e->pipe->pipe_id, e->pipe->flags);
 	}
 	return pipe_ends_load(b->state->pipes, b->dirfd, "pipes-data.img", err);
 }

@@ -14,9 +14,13 @@ struct pipe_base {
 	uint32_t pipe_id, left;
 	int fd[2];
 	bool made, given[2];
-	uint32_t size, bytes; /* size 0: the kernel's default */
-	uint64_t offset;      /* of the bytes in the image */
-	bool has_record;
+	bool packets;  /* what was in it are packets: O_DIRECT in pipe(2) */
+	uint32_t size; /* 0: the kernel's default */
+	struct record {
+		uint64_t offset; /* of the bytes in the image */
+		uint32_t bytes;
+	} * record;
+	size_t n_records, cap_records;
 };
 
 struct pipes_build {
@@ -28,9 +32,11 @@ struct pipes_build {
 
 /* --- loading --------------------------------------------------------------------------- */
 
-void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id)
+void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t flags)
 {
-	struct pipe_base one = { .pipe_id = pipe_id, .left = 1, .fd = { -1, -1 } };
+	struct pipe_base one = {
+		.pipe_id = pipe_id, .left = 1, .fd = { -1, -1 }, .packets = flags & O_DIRECT
+	};
 
 	if (!*pipes) {
 		*pipes = xcalloc(1, sizeof(**pipes));
@@ -53,10 +59,12 @@ static void merge(struct pipes_build *s)
 
 	qsort(s->base, s->n, sizeof(*s->base), compare_bases);
 	for (size_t i = 0; i < s->n; i++) {
-		if (n && s->base[n - 1].pipe_id == s->base[i].pipe_id)
+		if (n && s->base[n - 1].pipe_id == s->base[i].pipe_id) {
 			s->base[n - 1].left++;
-		else
+			s->base[n - 1].packets |= s->base[i].packets;
+		} else {
 			s->base[n++] = s->base[i];
+		}
 	}
 	s->n = n;
 }
@@ -73,20 +81,18 @@ static int take_record(struct pipes_build *s, struct img_reader *r, const PipeDa
 		       struct err *err)
 {
 	struct pipe_base *base = find(s, e->pipe_id);
+	struct record record = { img_offset(r), e->bytes };
 
 	if (!base)
 		return 0;
-	if (base->has_record)
-		return img_error(r, err, "a second record for pipe %u", e->pipe_id);
 	if (e->bytes != img_payload_left(r))
 		return img_error(r, err, "pipe %u is cut short", e->pipe_id);
 	if (e->has_size && (e->size > INT32_MAX || e->bytes > e->size))
 		return img_error(r, err, "pipe %u: %u bytes in a pipe of %u", e->pipe_id, e->bytes,
 				 e->size);
-	base->has_record = true;
-	base->bytes = e->bytes;
+	base->packets |= base->n_records > 0;
 	base->size = e->has_size ? e->size : 0;
-	base->offset = img_offset(r);
+	ARRAY_PUSH(base->record, base->n_records, base->cap_records, record);
 	return 0;
 }
 
@@ -118,9 +124,10 @@ int pipe_ends_load(struct pipes_build *pipes, int dirfd, const char *image, stru
 
 /* --- making the pipe --------------------------------------------------------------------- */
 
-static int write_back(const struct pipes_build *s, const struct pipe_base *base, struct err *err)
+static int write_back(const struct pipes_build *s, const struct pipe_base *base,
+		      const struct record *r, struct err *err)
 {
-	uint64_t offset = base->offset, end = base->offset + base->bytes;
+	uint64_t offset = r->offset, end = r->offset + r->bytes;
 	char buf[16384];
 
 	while (offset < end) {
@@ -140,15 +147,19 @@ static int write_back(const struct pipes_build *s, const struct pipe_base *base,
 
 static int fill(const struct pipes_build *s, const struct pipe_base *base, struct err *err)
 {
+	int rc = 0;
+
 	if (base->size && fcntl(base->fd[1], F_GETPIPE_SZ) != (int)base->size &&
 	    fcntl(base->fd[1], F_SETPIPE_SZ, base->size) < 0)
 		return err_errno(err,
 				 "pipe %u: capacity of %u bytes (see /proc/sys/fs/pipe-max-size)",
 				 base->pipe_id, base->size);
 	/* Should it not fit after all, we would wait for ourselves. */
-	if (fcntl(base->fd[1], F_SETFL, O_NONBLOCK) < 0)
+	if (fcntl(base->fd[1], F_SETFL, O_NONBLOCK | (base->packets ? O_DIRECT : 0)) < 0)
 		return err_errno(err, "pipe %u: F_SETFL", base->pipe_id);
-	return write_back(s, base, err);
+	for (size_t i = 0; !rc && i < base->n_records; i++)
+		rc = write_back(s, base, &base->record[i], err);
+	return rc;
 }
 
 static int open_fifo(struct pipe_base *base, const char *path, struct err *err)
@@ -201,8 +212,15 @@ static int reopen(const struct pipe_base *base, const char *path, uint32_t flags
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", base->fd[0]);
 	if (!path)
 		flags &= ~O_NOFOLLOW;
-	*fd = open(path ? path : name, flags | O_CLOEXEC | O_NOCTTY);
-	return *fd < 0 ? err_errno(err, "%s: open", path ? path : "pipe") : 0;
+	/* open(2) takes O_DIRECT for the disk's. */
+	*fd = open(path ? path : name, (flags & ~O_DIRECT) | O_CLOEXEC | O_NOCTTY);
+	if (*fd < 0)
+		return err_errno(err, "%s: open", path ? path : "pipe");
+	if (!(flags & O_DIRECT) || fcntl(*fd, F_SETFL, flags) == 0)
+		return 0;
+	close(*fd);
+	*fd = -1;
+	return err_errno(err, "pipe: F_SETFL %#o", flags);
 }
 
 /*
@@ -222,6 +240,7 @@ static int description(struct pipe_base *base, const char *path, uint32_t flags,
 	base->given[end] = true;
 	if (fcntl(*fd, F_SETFL, flags) < 0) {
 		close(*fd);
+		*fd = -1;
 		return err_errno(err, "pipe: F_SETFL %#o", flags);
 	}
 	return 0;
@@ -235,7 +254,7 @@ int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const char *path
 
 	if (!base || !base->left)
 		return err_set(err, -EBADMSG, "pipe %u is wanted once too often", pipe_id);
-	if (flags & ~(uint32_t)(O_ACCMODE | O_NONBLOCK | O_APPEND | O_NOATIME | O_ASYNC |
+	if (flags & ~(uint32_t)(O_ACCMODE | O_NONBLOCK | O_APPEND | O_NOATIME | O_ASYNC | O_DIRECT |
 				O_NOFOLLOW | O_SYNC | O_DSYNC | 0100000 /* O_LARGEFILE */))
 		return err_set(err, ERR_REFUSED, "a pipe with flags %#o is not supported", flags);
 	flags &= ~O_ASYNC;
@@ -247,6 +266,12 @@ int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const char *path
 	return rc;
 }
 
+static void base_release(struct pipe_base *base)
+{
+	close_base(base);
+	free(base->record);
+}
+
 void pipe_ends_build_release(struct pipes_build **pipes)
 {
 	struct pipes_build *s = *pipes;
@@ -255,7 +280,7 @@ void pipe_ends_build_release(struct pipes_build **pipes)
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->n; i++)
-		close_base(&s->base[i]);
+		base_release(&s->base[i]);
 	mem_close_p(&s->data);
 	free(s->base);
 	free(s);

@@ -27,8 +27,8 @@ int pipe_ends_settle(struct pipes_save *pipes, const char *what, struct refusals
 int pipe_ends_write(const struct pipes_save *pipes, int dirfd, const char *image, struct err *err);
 void pipe_ends_save_release(struct pipes_save **pipes);
 
-/* A description of @pipe_id that pipe_ends_open will be called for. */
-void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id);
+/* A description of @pipe_id with these open flags that pipe_ends_open will be called for. */
+void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t flags);
 /* After all expectations: read what was in them. A missing image means: nothing. */
 int pipe_ends_load(struct pipes_build *pipes, int dirfd, const char *image, struct err *err);
 /*

@@ -22,7 +22,9 @@ struct pipe_seen {
 	int fd[2];
 	uint32_t size;
 	char *data;
-	size_t len;
+	/* Lengths of its packets; all of it is one where the pipe is not in packet mode. */
+	uint32_t *packet;
+	size_t n_packets, cap_packets;
 };
 
 struct pipes_save {
@@ -119,17 +121,18 @@ static int mirror_pipe(int of, int mirror[2], uint32_t *size, struct err *err)
 	return 0;
 }
 
-static int read_all(int fd, char *buf, size_t len, struct err *err)
+/* A read ends at the end of a packet (O_DIRECT in pipe(2)); else it takes all there is. */
+static int read_packets(struct pipe_seen *p, int fd, size_t len, struct err *err)
 {
-	while (len) {
-		ssize_t n = read(fd, buf, len);
+	for (size_t at = 0; at < len;) {
+		ssize_t n = read(fd, p->data + at, len - at);
 
 		if (n < 0)
 			return err_errno(err, "read of its copy");
 		if (n == 0)
 			return err_set(err, -EIO, "its copy is too short");
-		buf += n;
-		len -= n;
+		ARRAY_PUSH(p->packet, p->n_packets, p->cap_packets, (uint32_t)n);
+		at += n;
 	}
 	return 0;
 }
@@ -168,8 +171,7 @@ static int copy_data(struct pipe_seen *p, int reader, const int mirror[2], size_
 	if ((size_t)n != len)
 		return err_set(err, -EIO, "%zd of its %zu bytes were copied", n, len);
 	p->data = xmalloc(len);
-	p->len = len;
-	return read_all(mirror[0], p->data, len, err);
+	return read_packets(p, mirror[0], len, err);
 }
 
 /* @copy is of one end. A reader is made where the tree has none: a pipe can be opened by /proc. */
@@ -244,26 +246,43 @@ int pipe_ends_settle(struct pipes_save *pipes, const char *what, struct refusals
 
 /* --- images ------------------------------------------------------------------------------ */
 
-int pipe_ends_write(const struct pipes_save *pipes, int dirfd, const char *image, struct err *err)
+static int append_data(struct img_writer *w, const struct pipe_seen *p, const char *data,
+		       uint32_t len, struct err *err)
 {
 	PipeDataEntry e = PIPE_DATA_ENTRY__INIT;
+	int rc;
+
+	e.pipe_id = p->pipe_id;
+	e.bytes = len;
+	e.has_size = true;
+	e.size = p->size;
+	rc = img_append(w, &e, err);
+	return rc < 0 || !len ? rc : img_append_raw(w, data, len, err);
+}
+
+/* One record a pipe, but where there are packets one a packet. */
+static int append_pipe(struct img_writer *w, const struct pipe_seen *p, struct err *err)
+{
+	const char *data = p->data;
+	int rc = 0;
+
+	if (!p->n_packets)
+		return append_data(w, p, NULL, 0, err);
+	for (size_t i = 0; !rc && i < p->n_packets; data += p->packet[i++])
+		rc = append_data(w, p, data, p->packet[i], err);
+	return rc;
+}
+
+int pipe_ends_write(const struct pipes_save *pipes, int dirfd, const char *image, struct err *err)
+{
 	scoped_writer w = NULL;
 	int rc;
 
 	if (!pipes || !pipes->n)
 		return 0;
 	rc = img_create(&w, err, dirfd, "%s", image);
-	for (size_t i = 0; !rc && i < pipes->n; i++) {
-		const struct pipe_seen *p = pipes->pipe[i];
-
-		e.pipe_id = p->pipe_id;
-		e.bytes = p->len;
-		e.has_size = true;
-		e.size = p->size;
-		rc = img_append(w, &e, err);
-		if (!rc && p->len)
-			rc = img_append_raw(w, p->data, p->len, err);
-	}
+	for (size_t i = 0; !rc && i < pipes->n; i++)
+		rc = append_pipe(w, pipes->pipe[i], err);
 	return rc < 0 ? rc : img_close(&w, err);
 }
 
@@ -281,6 +300,7 @@ void pipe_ends_save_release(struct pipes_save **pipes)
 	tdestroy(s->by_inode, free_nothing);
 	for (size_t i = 0; i < s->n; i++) {
 		free(s->pipe[i]->data);
+		free(s->pipe[i]->packet);
 		free(s->pipe[i]);
 	}
 	free(s->pipe);
