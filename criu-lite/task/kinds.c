@@ -17,10 +17,13 @@
 const struct task_kind *const task_kinds[] = {
 	&kind_core,
 	&kind_namespaces,
+	&kind_unsupported,
+	&kind_sem_undo,
 	/* STAGE_EARLY */
 	&kind_limits_room,
 	&kind_loginuid,
 	&kind_prctl_early,
+	&kind_xcomp,
 	/* STAGE_STATE */
 	&kind_mm,
 	&kind_regs,

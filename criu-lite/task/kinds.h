@@ -7,6 +7,9 @@
 extern const struct task_kind kind_core;
 extern const struct task_kind kind_mm;
 extern const struct task_kind kind_namespaces;
+extern const struct task_kind kind_unsupported;
+extern const struct task_kind kind_sem_undo;
+extern const struct task_kind kind_xcomp;
 extern const struct task_kind kind_regs;
 extern const struct task_kind kind_sigmask;
 extern const struct task_kind kind_pending;

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <time.h>
 
 /* --- saving --------------------------------------------------------------------------- */
@@ -192,6 +193,57 @@ static void timer_clocks(void **unused)
 	expect_refusal(thread_clock_state, &kind_posix_timers,
 		       "timer 0 on the CPU time of one of several threads");
 	expect_refusal(stranger_clock_state, &kind_posix_timers, "timer 0 on the CPU time of");
+}
+
+static void io_ports_state(void *arg)
+{
+	if (syscall(SYS_ioperm, 0x80, 1, 1))
+		_exit(1);
+}
+
+static void io_ports(void **unused)
+{
+	expect_nothing(plain_state, &kind_unsupported);
+	if (syscall(SYS_ioperm, 0x80, 1, 1))
+		skip();
+	syscall(SYS_ioperm, 0x80, 1, 0);
+	expect_refusal(io_ports_state, &kind_unsupported, "access to I/O ports");
+}
+
+static int sem_set;
+
+static void sem_op(int flags)
+{
+	struct sembuf up = { 0, 1, (short)flags };
+
+	if (semop(sem_set, &up, 1))
+		_exit(1);
+}
+
+static void sem_undo_state(void *arg)
+{
+	sem_op(SEM_UNDO);
+}
+
+static void sem_state(void *arg)
+{
+	sem_op(0);
+}
+
+static void sem_threads_state(void *arg)
+{
+	second_thread();
+}
+
+static void undo(void **unused)
+{
+	sem_set = semget(IPC_PRIVATE, 1, 0600);
+	if (sem_set < 0)
+		skip();
+	expect_nothing(sem_state, &kind_sem_undo);
+	expect_nothing(sem_threads_state, &kind_sem_undo);
+	expect_refusal(sem_undo_state, &kind_sem_undo, "System V semaphores");
+	semctl(sem_set, 0, IPC_RMID);
 }
 
 /* --- seccomp of several threads ------------------------------------------------------------ */
@@ -561,6 +613,8 @@ int main(void)
 		cmocka_unit_test(namespaces),
 		cmocka_unit_test(notifying_filter),
 		cmocka_unit_test(timer_clocks),
+		cmocka_unit_test(io_ports),
+		cmocka_unit_test(undo),
 		cmocka_unit_test(shared_filters),
 		cmocka_unit_test(own_filters),
 		cmocka_unit_test(broken_signals),
