@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#define MQUEUE_MAGIC 0x19800202 /* the file system of mq_overview(7) */
 
 struct name_of {
 	int value;
@@ -71,8 +74,8 @@ static void describe_socket(const struct fd_look *l, char *buf, size_t size)
 static void describe_anon(const struct proc_link *link, char *buf, size_t size)
 {
 	static const char *const kinds[][2] = {
-		{ "bpf-map", "BPF map" },	  { "bpf-prog", "BPF program" },
-		{ "bpf_link", "BPF link" },	  { "perf_event", "perf event" },
+		{ "bpf-map", "bpf map" },	  { "bpf-prog", "bpf program" },
+		{ "bpf_link", "bpf link" },	  { "perf_event", "perf event" },
 		{ "fscontext", "mount context" }, { "seccomp notify", "seccomp listener" },
 	};
 	const char *name = link->name;
@@ -100,6 +103,13 @@ static void describe_node(const struct fd_look *l, char *buf, size_t size)
 		 minor(l->st.st_rdev));
 }
 
+bool file_is_mqueue(const struct fd_look *l)
+{
+	struct statfs fs;
+
+	return fstatfs(l->copy, &fs) == 0 && fs.f_type == MQUEUE_MAGIC;
+}
+
 void file_describe(const struct fd_look *l, char *buf, size_t size)
 {
 	struct proc_link link;
@@ -115,6 +125,8 @@ void file_describe(const struct fd_look *l, char *buf, size_t size)
 		snprintf(buf, size, "namespace %s", l->link);
 	else if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
 		describe_node(l, buf, size);
+	else if (file_is_mqueue(l))
+		snprintf(buf, size, "POSIX message queue %s", l->link);
 	else if (file_nameless(l->link))
 		snprintf(buf, size, "%s", file_nameless(l->link));
 	else

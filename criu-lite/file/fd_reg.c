@@ -16,7 +16,7 @@
 
 static bool reg_match(const struct fd_look *l)
 {
-	return S_ISREG(l->st.st_mode) && l->link[0] == '/';
+	return S_ISREG(l->st.st_mode) && l->link[0] == '/' && !file_is_mqueue(l);
 }
 
 static int reg_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)

@@ -72,6 +72,8 @@ int file_fown_save(struct file_save *s, int copy, FownEntry *fown, struct err *e
 int file_fown_attach(const FownEntry *fown, uint32_t flags, int fd, struct batch *batch,
 		     struct err *err);
 
+/* A message queue looks like a regular file, even with a path where its file system is mounted. */
+bool file_is_mqueue(const struct fd_look *l);
 /* What a descriptor that no kind claims is called: "socket (unix stream)". Of any length. */
 void file_describe(const struct fd_look *l, char *buf, size_t size);
 
