@@ -77,7 +77,7 @@ void thread_regs(const struct thread *t, struct regs *regs);
 const struct xstate *thread_xstate(const struct thread *t);
 uint64_t thread_mask(const struct thread *t);
 
-/* The raw filters of a stopped thread, newest first; see remote/seccomp.h for the struct. */
+/* The raw filters of a stopped thread, oldest first; see remote/seccomp.h for the struct. */
 struct seccomp_filters;
 int thread_seccomp_filters(const struct thread *t, struct seccomp_filters *out, struct err *err);
 

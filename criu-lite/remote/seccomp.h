@@ -26,7 +26,7 @@ struct seccomp_filter {
 /* All zeros is empty: no seccomp. */
 struct seccomp_filters {
 	unsigned int mode;	       /* SECCOMP_MODE_* of linux/seccomp.h */
-	struct seccomp_filter *filter; /* in the kernel's order: oldest first */
+	struct seccomp_filter *filter; /* oldest first, as ptrace(2) counts them */
 	size_t n;
 };
 

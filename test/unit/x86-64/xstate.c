@@ -1,0 +1,185 @@
+/* xstate.c - extended registers of a stopped child, as messages and back. */
+#include "criu-lite/arch/x86-64/xstate.h"
+#include "base/mem.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define AVX (1ull << 2)
+
+static uint8_t pattern[32];
+
+/* A child that has stopped itself with the pattern in %xmm5 or, with AVX, %ymm5. */
+static pid_t stopped_child(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		if (xstate_host_features() & AVX)
+			__asm__ volatile("vmovdqu %0, %%ymm5" ::"m"(pattern) : "xmm5");
+		else
+			__asm__ volatile("movdqu %0, %%xmm5" ::"m"(pattern) : "xmm5");
+		/* kill(getpid(), SIGSTOP) without the libc, which may use vectors */
+		__asm__ volatile("syscall" ::"a"(62), "D"(getppid() ? getpid() : 0), "S"(SIGSTOP)
+				 : "rcx", "r11", "memory");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSTOPPED(status));
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static int setup(void **state)
+{
+	for (size_t i = 0; i < sizeof(pattern); i++)
+		pattern[i] = (uint8_t)(i * 7 + 1);
+	return 0;
+}
+
+static void length_of_legacy_area(void **state)
+{
+	assert_int_equal(xstate_len(3), 576);
+	if (xstate_host_features() & AVX)
+		assert_int_equal(xstate_len(3 | AVX), 576 + 256);
+}
+
+static void reads_and_saves(void **state)
+{
+	pid_t pid = stopped_child();
+	UserX86FpregsEntry e = USER_X86_FPREGS_ENTRY__INIT;
+	struct xstate x = {};
+	struct err err;
+
+	assert_int_equal(xstate_get(pid, &x, &err), 0);
+	end(pid);
+	xstate_to_entry(&x, &e);
+	assert_int_equal(e.n_st_space, 32);
+	assert_int_equal(e.n_xmm_space, 64);
+	assert_memory_equal(&e.xmm_space[5 * 4], pattern, 16);
+	assert_non_null(e.xsave);
+	if (x.features & AVX) {
+		assert_int_equal(e.xsave->n_ymmh_space, 64);
+		assert_memory_equal(&e.xsave->ymmh_space[5 * 4], pattern + 16, 16);
+		assert_true(xstate_frame_len(&x) >= 576 + 256);
+	}
+	free(e.st_space);
+	free(e.xmm_space);
+	user_x86_xsave_entry__free_unpacked(e.xsave, NULL);
+	xstate_release(&x);
+}
+
+/* Saved from one child, given to another: that one has the same registers. */
+static void goes_round(void **state)
+{
+	pid_t pid = stopped_child();
+	UserX86FpregsEntry e = USER_X86_FPREGS_ENTRY__INIT;
+	struct xstate x = {}, made = {}, again = {};
+	struct err err;
+
+	assert_int_equal(xstate_get(pid, &x, &err), 0);
+	xstate_to_entry(&x, &e);
+	assert_int_equal(xstate_from_entry(&made, &e, &err), 0);
+	assert_int_equal(xstate_in_use(&made), xstate_in_use(&x) | 3);
+	memset(x.area + 160 + 5 * 16, 0, 16); /* %xmm5 */
+	assert_int_equal(xstate_set(pid, &x, &err), 0);
+	memcpy(x.area, made.area, made.len < x.len ? made.len : x.len);
+	assert_int_equal(xstate_set(pid, &x, &err), 0);
+	assert_int_equal(xstate_get(pid, &again, &err), 0);
+	assert_memory_equal(again.area + 160 + 5 * 16, pattern, 16);
+	end(pid);
+	free(e.st_space);
+	free(e.xmm_space);
+	user_x86_xsave_entry__free_unpacked(e.xsave, NULL);
+	xstate_release(&x);
+	xstate_release(&made);
+	xstate_release(&again);
+}
+
+static uint32_t st[32], xmm[64], short_ymmh[63];
+
+static UserX86FpregsEntry legacy_entry(void)
+{
+	UserX86FpregsEntry e = USER_X86_FPREGS_ENTRY__INIT;
+
+	e.cwd = 0x37f;
+	e.mxcsr = 0x1f80;
+	e.n_st_space = 32;
+	e.st_space = st;
+	e.n_xmm_space = 64;
+	e.xmm_space = xmm;
+	return e;
+}
+
+static void takes_legacy_alone(void **state)
+{
+	UserX86FpregsEntry e = legacy_entry();
+	struct xstate x = {};
+
+	assert_int_equal(xstate_from_entry(&x, &e, NULL), 0);
+	assert_int_equal(xstate_in_use(&x), 3);
+	xstate_release(&x);
+}
+
+static void refuses_wrong_lengths(void **state)
+{
+	UserX86FpregsEntry e = legacy_entry();
+	UserX86XsaveEntry xsave = USER_X86_XSAVE_ENTRY__INIT;
+	struct xstate x = {};
+	struct err err;
+
+	e.n_xmm_space = 63;
+	assert_int_equal(xstate_from_entry(&x, &e, &err), -EINVAL);
+	e = legacy_entry();
+	e.xsave = &xsave;
+	xsave.ymmh_space = short_ymmh;
+	xsave.n_ymmh_space = 63;
+	assert_int_equal(xstate_from_entry(&x, &e, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "AVX"));
+	assert_null(x.area);
+}
+
+static void refuses_what_the_machine_lacks(void **state)
+{
+	UserX86FpregsEntry e = legacy_entry();
+	UserX86XsaveEntry xsave = USER_X86_XSAVE_ENTRY__INIT;
+	struct xstate x = {};
+	struct err err;
+
+	e.xsave = &xsave;
+	xsave.xstate_bv = 3 | (1ull << 18);
+	assert_int_equal(xstate_from_entry(&x, &e, &err), ERR_REFUSED);
+	assert_non_null(strstr(err.text, "AMX tile data"));
+	xsave.xstate_bv = 1ull << 62;
+	assert_int_equal(xstate_from_entry(&x, &e, &err), ERR_REFUSED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(length_of_legacy_area),
+		cmocka_unit_test(reads_and_saves),
+		cmocka_unit_test(goes_round),
+		cmocka_unit_test(takes_legacy_alone),
+		cmocka_unit_test(refuses_wrong_lengths),
+		cmocka_unit_test(refuses_what_the_machine_lacks),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
