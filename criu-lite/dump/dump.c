@@ -26,6 +26,7 @@ struct story {
 	struct phases phases;
 	uint64_t begun, froze, frozen_us;
 	sigset_t mask; /* the tool's own, as it was */
+	bool early;    /* slow reads before the freeze */
 	bool holding;
 };
 
@@ -99,6 +100,8 @@ static int prepare(struct story *d, struct err *err)
 		return rc;
 	say(d, "tracker: %s", track_name(d->track));
 	prefer_us_to_the_task();
+	if (d->early)
+		memory_early(&d->saver, d->opt->pid);
 	return 0;
 }
 
@@ -255,7 +258,9 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	int rc;
 
 	phase(&d->phases, "write");
-	rc = write_images(&d->saver, err);
+	rc = memory_late(&d->saver, err);
+	if (!rc)
+		rc = write_images(&d->saver, err);
 	if (!rc)
 		rc = track_write(d->track, d->saver.dirfd, err);
 	if (!rc)
@@ -311,9 +316,10 @@ static void clean_up(struct story *d)
 	chain_release(&d->chain);
 }
 
-int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err)
+static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **made,
+		     struct err *err)
 {
-	struct story d = { .opt = opt, .begun = now_us() };
+	struct story d = { .opt = opt, .begun = now_us(), .early = early };
 	SdCheckpoint *c = xmalloc(sizeof(*c));
 	int rc, closed;
 
@@ -339,4 +345,17 @@ int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err)
 	}
 	*made = c;
 	return 0;
+}
+
+/*
+ * What was read before the freeze is not always still true in it. Then all is read
+ * in the freeze, which takes longer; where the tree does not go on anyway, that
+ * costs nothing and is done at once.
+ */
+int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err)
+{
+	bool early = opt->after == THAW_RUN;
+	int rc = dump_once(opt, early, made, err);
+
+	return rc == -EAGAIN && early ? dump_once(opt, false, made, err) : rc;
 }

@@ -1,7 +1,10 @@
 /* memory.c - looking at the memory of frozen tasks: VMAs, their flags, guard pages. */
 #include "criu-lite/task/memory.h"
 #include "base/mem.h"
+#include "criu-lite/proc/children.h"
 #include "criu-lite/proc/pagemap.h"
+#include "criu-lite/proc/stat.h"
+#include "criu-lite/proc/status.h"
 #include "criu-lite/task/memory_vma.h"
 
 #include <errno.h>
@@ -35,7 +38,7 @@ void memory_of_release(struct task *task)
 	for (size_t i = 0; i < m->n_files; i++)
 		free(m->file[i].path);
 	free(m->file);
-	free(m->early);
+	free(m->smap);
 	page_sources_release(&m->src);
 	free(m);
 	task->memory = NULL;
@@ -43,14 +46,72 @@ void memory_of_release(struct task *task)
 
 /* --- smaps: before the freeze, frozen, after the thaw ------------------------------ */
 
-int memory_early(struct saver *s, struct task *task, struct err *err)
-{
-	struct task_memory *m = memory_of(task);
+/*
+ * Reading smaps costs microseconds a VMA and milliseconds a GiB. Below these sizes it
+ * is as well done inside the freeze; above them, before it.
+ */
+#define MANY_VMAS 256u
+#define MANY_KB	  (64u << 10)
 
-	free(m->early);
-	m->early = NULL;
-	m->n_early = 0;
-	return proc_smaps_read(task->proc, &m->early, &m->n_early, err);
+struct early_smaps {
+	pid_t pid;
+	uint64_t start_time;
+	struct proc_smap *v;
+	size_t n;
+};
+
+struct memory_save {
+	struct early_smaps *early;
+	size_t n, cap;
+};
+
+static bool is_large(const struct proc_dir *dir)
+{
+	scoped struct proc_vma *vma = NULL;
+	struct proc_status st;
+	size_t n = 0;
+
+	if (proc_status_read(dir, &st, NULL) < 0)
+		return false;
+	if (st.vm_rss_kb > MANY_KB)
+		return true;
+	return !proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS;
+}
+
+static void early_one(struct memory_save *m, const struct proc_dir *dir)
+{
+	struct early_smaps e = { .pid = proc_id(dir) };
+	struct proc_stat st;
+
+	if (!is_large(dir) || proc_stat_read(dir, &st, NULL) < 0 ||
+	    proc_smaps_read(dir, &e.v, &e.n, NULL) < 0)
+		return;
+	e.start_time = st.starttime;
+	ARRAY_PUSH(m->early, m->n, m->cap, e);
+}
+
+static void early_tree(struct memory_save *m, pid_t pid, int depth)
+{
+	scoped_proc dir = NULL;
+	scoped int *child = NULL;
+	size_t n = 0;
+
+	if (proc_open(&dir, NULL, pid, NULL) < 0)
+		return;
+	early_one(m, dir);
+	if (depth && proc_children_read(dir, &child, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		early_tree(m, child[i], depth - 1);
+}
+
+void memory_early(struct saver *s, pid_t root)
+{
+	enum { DEPTH = 64 };
+
+	if (!s->memory)
+		s->memory = xcalloc(1, sizeof(*s->memory));
+	early_tree(s->memory, root, DEPTH);
 }
 
 static bool same_ranges(const struct proc_smap *smap, size_t n_smap, const struct proc_vma *vma,
@@ -64,29 +125,56 @@ static bool same_ranges(const struct proc_smap *smap, size_t n_smap, const struc
 	return true;
 }
 
+static struct early_smaps *find_early(const struct saver *s, const struct task *task)
+{
+	for (size_t i = 0; s->memory && i < s->memory->n; i++)
+		if (s->memory->early[i].pid == task->pid &&
+		    s->memory->early[i].start_time == task->start_time)
+			return &s->memory->early[i];
+	return NULL;
+}
+
 /*
  * The smaps that belong to @vma: those read early if no border has moved since
  * (memory_late will tell whether the flags held still as well), else read now.
  */
-static int smaps_for(struct task *task, const struct proc_vma *vma, size_t n, struct err *err)
+static int smaps_for(struct saver *s, struct task *task, const struct proc_vma *vma, size_t n,
+		     struct err *err)
 {
+	struct early_smaps *early = find_early(s, task);
 	struct task_memory *m = memory_of(task);
 	int rc;
 
-	m->early_used = m->early && same_ranges(m->early, m->n_early, vma, n);
-	if (m->early_used)
+	m->early = early && same_ranges(early->v, early->n, vma, n);
+	if (m->early) {
+		m->smap = early->v;
+		m->n_smaps = early->n;
+		early->v = NULL;
 		return 0;
-	rc = memory_early(NULL, task, err);
+	}
+	rc = proc_smaps_read(task->proc, &m->smap, &m->n_smaps, err);
 	if (rc < 0)
 		return rc;
-	if (!same_ranges(m->early, m->n_early, vma, n))
+	if (!same_ranges(m->smap, m->n_smaps, vma, n))
 		return err_set(err, -EAGAIN, "the mappings change although the task is stopped");
 	return 0;
 }
 
-/* A counter may have moved; what was said of the mapping must not. */
-#define FLAGS_THAT_STAY (~(VMF_BIT(VMF_SD) | VMF_BIT(VMF_UW) | VMF_BIT(VMF_GU)))
+/* What is saved from smaps alone; all else was read frozen, or is counted. */
+#define FLAGS_SAVED                                                                                \
+	(VMF_BIT(VMF_GD) | VMF_BIT(VMF_LO) | VMF_BIT(VMF_LF) | VMF_BIT(VMF_NR) | VMF_BIT(VMF_DP) | \
+	 VMF_BIT(VMF_SL) | VMF_BIT(VMF_UM) | VMF_BIT(VMF_UI) | VMF_BIT(VMF_SS) | VMF_BIT(VMF_HT))
 
+static bool flags_differ(const struct proc_smap *a, const struct proc_smap *b)
+{
+	return ((a->flags ^ b->flags) & FLAGS_SAVED) ||
+	       proc_smap_madv(a->flags) != proc_smap_madv(b->flags);
+}
+
+/*
+ * Mappings that went away since the thaw are no reason to doubt: after a restore they
+ * will go just as quickly.
+ */
 static int still_the_same(struct task *task, struct err *err)
 {
 	struct task_memory *m = task->memory;
@@ -94,18 +182,21 @@ static int still_the_same(struct task *task, struct err *err)
 	size_t n, k = 0;
 	int rc = proc_smaps_read(task->proc, &now, &n, err);
 
+	if (rc == -ESRCH || rc == -ENOENT)
+		return 0;
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < m->n_early; i++) {
-		const struct proc_smap *then = &m->early[i];
+	for (size_t i = 0; i < m->n_smaps; i++) {
+		const struct proc_smap *then = &m->smap[i];
 
-		while (k < n && now[k].start < then->start)
+		while (k < n && now[k].end <= then->start)
 			k++;
-		if (k == n || now[k].start != then->start || now[k].end != then->end ||
-		    ((now[k].flags ^ then->flags) & FLAGS_THAT_STAY))
-			return err_set(err, -EAGAIN,
-				       "the mapping at %#" PRIx64 " changed while it was saved",
-				       then->start);
+		for (size_t j = k; j < n && now[j].start < then->end; j++)
+			if (flags_differ(then, &now[j]))
+				return err_set(err, -EAGAIN,
+					       "the advice for %#" PRIx64
+					       " changed while it was saved",
+					       then->start);
 	}
 	return 0;
 }
@@ -117,7 +208,7 @@ int memory_late(struct saver *s, struct err *err)
 	for_each_live_task (task, s->tree) {
 		int rc;
 
-		if (!task->memory || !task->memory->early_used)
+		if (!task->memory || !task->memory->early)
 			continue;
 		rc = still_the_same(task, err);
 		if (rc < 0)
@@ -164,11 +255,11 @@ static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *
 
 	for (size_t i = 0; i < n; i++) {
 		VmaEntry *e;
-		int rc = vma_save(s, task, &vma[i], &task->memory->early[i], &e, err);
+		int rc = vma_save(s, task, &vma[i], &task->memory->smap[i], &e, err);
 
 		if (rc < 0)
 			return err_add(err, rc, "memory at %#" PRIx64, vma[i].start);
-		if (task->memory->early[i].flags & VMF_BIT(VMF_LF))
+		if (task->memory->smap[i].flags & VMF_BIT(VMF_LF))
 			note_on_fault(task, vma[i].start, vma[i].end);
 		if (e && joins_last(mm, e)) {
 			mm->vmas[mm->n_vmas - 1]->end = e->end;
@@ -208,7 +299,7 @@ int memory_look(struct saver *s, struct task *task, struct err *err)
 
 	rc = proc_maps_read(task->proc, &vma, &n, err);
 	if (!rc)
-		rc = smaps_for(task, vma, n, err);
+		rc = smaps_for(s, task, vma, n, err);
 	if (!rc)
 		rc = save_vmas(s, task, vma, n, &cap, err);
 	if (!rc)
@@ -224,4 +315,11 @@ void memory_save_release(struct saver *s)
 
 	for_each_task (task, s->tree)
 		memory_of_release(task);
+	if (!s->memory)
+		return;
+	for (size_t i = 0; i < s->memory->n; i++)
+		free(s->memory->early[i].v);
+	free(s->memory->early);
+	free(s->memory);
+	s->memory = NULL;
 }

@@ -17,13 +17,18 @@
  */
 struct track_vma *memory_tracked(const struct task *task, size_t *n);
 
-/* Before the freeze: the slow reads (smaps) of one task; optional, compared again later. */
-int memory_early(struct saver *s, struct task *task, struct err *err);
+/*
+ * Before the freeze: the slow reads (smaps) of the tree's large tasks; optional.
+ * What was read is used only where no mapping moved since, and memory_late must
+ * then confirm it.
+ */
+void memory_early(struct saver *s, pid_t root);
 /* VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved. */
 int memory_look(struct saver *s, struct task *task, struct err *err);
 /* Pages of the tree: pagemap-PID, pagemap-shmem-ID, pages-N in s->dirfd; counts in s. */
 int memory_save(struct saver *s, struct err *err);
-/* After the thaw: smaps again; -EAGAIN when flags changed under us and the dump must be redone. */
+/* After the thaw: smaps again, where memory_early was believed; -EAGAIN when flags changed under
+ * us: the dump is to be done again without memory_early. */
 int memory_late(struct saver *s, struct err *err);
 void memory_save_release(struct saver *s);
 

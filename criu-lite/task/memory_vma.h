@@ -41,10 +41,10 @@ enum vma_status {
 
 /* One task's memory, hanging off struct task. */
 struct task_memory {
-	/* Saving: what smaps said before the freeze, and whether it was believed. */
-	struct proc_smap *early;
-	size_t n_early;
-	bool early_used;
+	/* Saving: what smaps said, and whether that was before the freeze. */
+	struct proc_smap *smap;
+	size_t n_smaps;
+	bool early;
 	struct mapped_file {
 		unsigned int maj, min;
 		uint64_t ino;
