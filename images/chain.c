@@ -287,6 +287,9 @@ void chain_release(struct chain **cp)
 	if (!c)
 		return;
 	chain_abort(c);
+	/* Not by closing alone: a child that was forked meanwhile may still have it. */
+	if (c->lock >= 0)
+		flock(c->lock, LOCK_UN);
 	mem_close_p(&c->lock);
 	mem_close_p(&c->dirfd);
 	free(c->seq);

@@ -309,16 +309,6 @@ static int tty_build(struct file_build *b, const FileEntry *e, int *fd, struct e
 	return 0;
 }
 
-static bool group_alive(const struct tree *tree, uint32_t pgrp)
-{
-	struct task *task;
-
-	for_each_live_task (task, tree)
-		if ((uint32_t)task->pgid == pgrp)
-			return true;
-	return false;
-}
-
 static void set_modes(int fd, const TermiosEntry *e)
 {
 	struct termios t;
@@ -345,12 +335,8 @@ void files_terminal(struct file_build *b)
 	if (fd < 0)
 		return;
 	/* A job in the background leaves the terminal as it is. */
-	if (tcgetpgrp(fd) == getpgrp()) {
-		if (all->info[0]->termios)
-			set_modes(fd, all->info[0]->termios);
-		if (group_alive(b->tree, all->info[0]->pgrp))
-			tcsetpgrp(fd, all->info[0]->pgrp);
-	}
+	if (tcgetpgrp(fd) == getpgrp() && all->info[0]->termios)
+		set_modes(fd, all->info[0]->termios);
 	close(fd);
 }
 

@@ -105,9 +105,8 @@ int files_attach(struct file_build *b, struct batch *batch, struct err *err);
  * newborn's descriptor of the tool's pidfd. It must still be allowed to chroot(2). */
 int files_fs_rebuild(struct file_build *b, struct batch *batch, int tool_pidfd_fd, struct err *err);
 /*
- * With --shell-job, right before the tree runs: the terminal's modes as the job had set them, and
- * the job's process group into the foreground if ours is there. SIGTTOU must be blocked. What
- * cannot be done is left: the job runs without.
+ * With --shell-job, right before the tree runs: the terminal's modes as the job had set them, if we
+ * are in its foreground. SIGTTOU must be blocked. What cannot be done is left: the job runs without.
  */
 void files_terminal(struct file_build *b);
 void files_build_release(struct file_build *b);

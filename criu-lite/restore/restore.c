@@ -273,6 +273,8 @@ static int commit(struct story *s, struct err *err)
 	if (!rc)
 		rc = write_pidfile(s, err);
 	if (!rc)
+		files_terminal(&s->files);
+	if (!rc)
 		rc = gate_open(&s->nursery, err);
 	if (rc < 0)
 		return rc;
