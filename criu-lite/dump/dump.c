@@ -321,7 +321,8 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 {
 	struct story d = { .opt = opt, .begun = now_us(), .early = early };
 	SdCheckpoint *c = xmalloc(sizeof(*c));
-	int rc, closed;
+	struct err closing = {};
+	int rc;
 
 	sd_checkpoint__init(c);
 	d.files =
@@ -332,10 +333,9 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 				   .unprotected = opt->unprotected,
 				   .dirfd = -1 };
 	rc = tell_story(&d, c, err);
-	if (d.track) {
-		closed = track_close(d.track, &d.tree, rc == 0, rc < 0 ? NULL : err);
-		rc = rc < 0 ? rc : closed;
-	}
+	/* What is published stays published; without a tracker the next dump is full, and says so. */
+	if (d.track && track_close(d.track, &d.tree, rc == 0, &closing) < 0)
+		say(&d, "the tracker could not be kept: %s", closing.text);
 	clean_up(&d);
 	if (rc < 0) {
 		sd_checkpoint__free_unpacked(c, NULL);

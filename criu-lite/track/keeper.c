@@ -98,6 +98,7 @@ static int receive_one(int sock, struct kept *k)
 		return -EBADMSG;
 	k->pid = one.pid;
 	k->start_time = one.start_time;
+	k->pidfd = -1;
 	memcpy(&k->fd, CMSG_DATA(c), sizeof(int));
 	return 0;
 }
@@ -260,36 +261,56 @@ static void raise_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
+/*
+ * Ready when it has let go of all that it does not keep: the caller may hold
+ * locks that must not outlive it. The end of the pipe says so.
+ */
+static void wait_ready(int pipe[2])
+{
+	char c;
+
+	close(pipe[1]);
+	(void)!read(pipe[0], &c, 1);
+	close(pipe[0]);
+}
+
+static int start(const char *name, struct pollfd *polls, struct kept *own, size_t n,
+		 struct err *err)
+{
+	int ready[2], status;
+	pid_t child;
+
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return err_errno(err, "making a pipe");
+	child = fork();
+	if (child == 0)
+		be_keeper(name, polls, own, n);
+	if (child < 0) {
+		close(ready[0]);
+		close(ready[1]);
+		return err_errno(err, "starting the keeper");
+	}
+	wait_ready(ready);
+	waitpid(child, &status, 0);
+	return 0;
+}
+
 int keeper_start(const char *name, const struct kept *kept, size_t n, struct err *err)
 {
 	scoped struct pollfd *polls = xcalloc(n + 1, sizeof(*polls));
 	scoped struct kept *own = xmemdup(kept, n * sizeof(*kept));
-	int rc = 0, status;
-	pid_t child;
+	int rc;
 
 	if (!keeper_name_ok(name) || !n || n > KEEPER_MAX)
 		return err_set(err, -EINVAL, "a keeper cannot hold %zu tasks", n);
 	raise_descriptors();
-	polls[0].fd = listen_as(name, err);
+	polls[0] = (struct pollfd) { .fd = listen_as(name, err), .events = POLLIN };
 	if (polls[0].fd < 0)
 		return polls[0].fd;
-	for (size_t i = 0; i <= n; i++)
-		polls[i].events = POLLIN;
-	for (size_t i = 0; i < n; i++) {
-		polls[1 + i].fd = syscall(SYS_pidfd_open, kept[i].pid, 0);
-		if (polls[1 + i].fd < 0)
-			rc = err_errno(err, "opening a pidfd of task %d", kept[i].pid);
-	}
-	child = rc < 0 ? -1 : fork();
-	if (child == 0)
-		be_keeper(name, polls, own, n);
-	if (child > 0)
-		waitpid(child, &status, 0);
-	else if (!rc)
-		rc = err_errno(err, "starting the keeper");
-	for (size_t i = 0; i <= n; i++)
-		if (polls[i].fd >= 0)
-			close(polls[i].fd);
+	for (size_t i = 0; i < n; i++)
+		polls[1 + i] = (struct pollfd) { .fd = own[i].pidfd, .events = POLLIN };
+	rc = start(name, polls, own, n, err);
+	close(polls[0].fd);
 	return rc;
 }
 

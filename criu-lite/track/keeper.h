@@ -23,6 +23,7 @@ struct kept {
 	pid_t pid;
 	uint64_t start_time;
 	int fd;
+	int pidfd; /* tells when it ends; not handed out: -1 in what keeper_take gives */
 };
 
 /* A valid name: letters, digits, '-'; at most 80. Names in records are untrusted. */
@@ -30,7 +31,7 @@ int keeper_name_ok(const char *name);
 
 /*
  * Start a keeper called @name for @n tasks. It has its own copies of the
- * descriptors; the caller's stay open. Returns once it listens.
+ * descriptors; the caller's stay open. Returns once it listens and holds nothing else.
  */
 int keeper_start(const char *name, const struct kept *kept, size_t n, struct err *err);
 

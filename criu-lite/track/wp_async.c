@@ -31,6 +31,18 @@ static const struct pagemap_query arming = {
 	.return_mask = THERE | PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO,
 };
 
+/* Guard pages look swapped out; where the kernel can tell them apart (6.15), they are left alone. */
+static int arm_and_look(int pagemap, uint64_t start, uint64_t end, struct page_regions *found,
+			struct err *err)
+{
+	struct pagemap_query q = arming;
+	int rc;
+
+	q.mask = q.inverted = PAGE_IS_GUARD;
+	rc = pagemap_scan(pagemap, start, end, &q, found, err);
+	return rc == -EINVAL ? pagemap_scan(pagemap, start, end, &arming, found, err) : rc;
+}
+
 static int uffd_init(int uffd)
 {
 	struct uffdio_api api = { .api = UFFD_API,
@@ -63,10 +75,10 @@ static int probe_on(char *page, int uffd, int pagemap, struct err *err)
 		return err_code(err, rc,
 				"this kernel's userfaultfd cannot write-protect "
 				"asynchronously");
-	rc = pagemap_scan(pagemap, at, at + PAGE, &arming, &before, err);
+	rc = arm_and_look(pagemap, at, at + PAGE, &before, err);
 	page[0] = 2;
 	if (!rc)
-		rc = pagemap_scan(pagemap, at, at + PAGE, &arming, &after, err);
+		rc = arm_and_look(pagemap, at, at + PAGE, &after, err);
 	if (!rc && (after.n != 1 || !(after.v[0].categories & PAGE_IS_WRITTEN)))
 		rc = err_set(err, -ENOTSUP, "PAGEMAP_SCAN does not report a written page here");
 	page_regions_release(&before);
@@ -229,14 +241,14 @@ static int scan_vma(struct scan *s, const struct track_vma *v, struct err *err)
 	int rc;
 
 	s->found.n = 0;
-	rc = pagemap_scan(s->pagemap, v->start, v->end, &arming, &s->found, err);
+	rc = arm_and_look(s->pagemap, v->start, v->end, &s->found, err);
 	if (rc == -EPERM) {
 		fresh = true;
 		rc = uffd_register(s->k->fd, v->start, v->end);
 		if (rc < 0)
 			return rc;
 		s->found.n = 0;
-		rc = pagemap_scan(s->pagemap, v->start, v->end, &arming, &s->found, err);
+		rc = arm_and_look(s->pagemap, v->start, v->end, &s->found, err);
 	}
 	if (rc < 0)
 		return rc;
@@ -358,9 +370,10 @@ static size_t keep_living(struct wp *wp, struct tree *tree)
 		struct kept *k = &wp->kept[i];
 		const struct task *task = tree_find(tree, k->pid);
 
-		if (k->fd >= 0 && task && task->start_time == k->start_time)
+		if (k->fd >= 0 && task && task->start_time == k->start_time) {
+			k->pidfd = task->pidfd;
 			wp->kept[n++] = *k;
-		else if (k->fd >= 0)
+		} else if (k->fd >= 0)
 			close(k->fd);
 	}
 	return wp->n = n;

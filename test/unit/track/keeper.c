@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +27,11 @@ static pid_t sleeper(void)
 			pause();
 	}
 	return pid;
+}
+
+static int pidfd(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
 static void end(pid_t pid)
@@ -62,7 +68,7 @@ static void hands_out_copies(void **state)
 
 	assert_int_equal(pipe(a), 0);
 	assert_int_equal(pipe(b), 0);
-	struct kept give[] = { { one, 11, a[1] }, { two, 22, b[1] } };
+	struct kept give[] = { { one, 11, a[1], pidfd(one) }, { two, 22, b[1], pidfd(two) } };
 
 	assert_int_equal(keeper_start(name, give, 2, NULL), 0);
 	close(a[1]);
@@ -96,7 +102,7 @@ static void hands_out_copies(void **state)
 static void ends_when_told(void **state)
 {
 	pid_t pid = sleeper();
-	struct kept give = { pid, 1, STDERR_FILENO };
+	struct kept give = { pid, 1, STDERR_FILENO, pidfd(pid) };
 
 	assert_int_equal(keeper_start(name, &give, 1, NULL), 0);
 	keeper_end(name);
