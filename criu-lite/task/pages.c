@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#define BUFFER_PAGES 256u /* 1 MiB: small, and stays in the cache between reading and writing */
+#define BUFFER_PAGES 256u  /* 1 MiB: small, and stays in the cache between reading and writing */
 #define MAX_PIECES   1024u /* IOV_MAX */
 
 enum how {
@@ -299,20 +299,53 @@ static int copier_take(struct copier *c, const VmaEntry *e, const struct track_r
 	return copier_keep(c, e, start, end, err);
 }
 
-/* The part of a run that lies in @e, without the pages where our own frames are. */
-static int take_in_vma(struct copier *c, const VmaEntry *e, const struct track_run *r,
-		       const struct track_run *ours, struct err *err)
+/*
+ * What is not saved although it is there: guard pages, which cannot be read, and
+ * the pages of the stack where our own frames are. Ascending, not overlapping.
+ */
+struct holes {
+	struct track_run *v;
+	size_t n, at; /* holes before .at end below whatever is looked at next */
+};
+
+static int hole_order(const void *a, const void *b)
 {
-	uint64_t start = higher(e->start, r->start), end = lower(e->end, r->end);
-	uint64_t upto = lower(end, higher(start, ours->start));
+	const struct track_run *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static void holes_find(struct holes *h, const struct task *task)
+{
+	const MmEntry *mm = task->mm;
+	struct track_run frames = {};
+
+	h->v = xcalloc(mm->n_vmas + 1, sizeof(*h->v));
+	for (size_t i = 0; i < mm->n_vmas; i++)
+		if (mm->vmas[i]->status == VMA_GUARD)
+			h->v[h->n++] = (struct track_run) { mm->vmas[i]->start, mm->vmas[i]->end };
+	remote_frame_pages(task, &frames.start, &frames.end);
+	if (frames.start < frames.end)
+		h->v[h->n++] = frames;
+	qsort(h->v, h->n, sizeof(*h->v), hole_order);
+}
+
+/* The part of a run that lies in @e, without the holes. */
+static int take_in_vma(struct copier *c, const VmaEntry *e, const struct track_run *r,
+		       struct holes *h, struct err *err)
+{
+	uint64_t at = higher(e->start, r->start), end = lower(e->end, r->end);
 	int rc = 0;
 
-	if (ours->start >= ours->end || ours->end <= start || ours->start >= end)
-		return copier_take(c, e, r, start, end, err);
-	if (start < upto)
-		rc = copier_take(c, e, r, start, upto, err);
-	if (!rc && ours->end < end)
-		rc = copier_take(c, e, r, ours->end, end, err);
+	while (h->at < h->n && h->v[h->at].end <= at)
+		h->at++;
+	for (size_t i = h->at; !rc && at < end; i++) {
+		uint64_t upto = i < h->n ? lower(end, h->v[i].start) : end;
+
+		if (at < upto)
+			rc = copier_take(c, e, r, at, upto, err);
+		at = i < h->n ? higher(upto, h->v[i].end) : end;
+	}
 	return rc;
 }
 
@@ -320,11 +353,11 @@ static int take_in_vma(struct copier *c, const VmaEntry *e, const struct track_r
 static int copy_runs(struct copier *c, const struct task *task, const struct track_runs *runs,
 		     struct err *err)
 {
-	struct track_run ours = {};
+	struct holes holes = {};
 	size_t k = 0;
 	int rc = 0;
 
-	remote_frame_pages(task, &ours.start, &ours.end);
+	holes_find(&holes, task);
 	for (size_t i = 0; !rc && i < task->mm->n_vmas; i++) {
 		const VmaEntry *e = task->mm->vmas[i];
 
@@ -338,8 +371,9 @@ static int copy_runs(struct copier *c, const struct task *task, const struct tra
 		while (k < runs->n && runs->run[k].end <= e->start)
 			k++;
 		for (size_t j = k; !rc && j < runs->n && runs->run[j].start < e->end; j++)
-			rc = take_in_vma(c, e, &runs->run[j], &ours, err);
+			rc = take_in_vma(c, e, &runs->run[j], &holes, err);
 	}
+	free(holes.v);
 	return rc ? rc : copier_flush(c, err);
 }
 
