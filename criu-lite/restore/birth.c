@@ -2,6 +2,7 @@
 #include "criu-lite/restore/birth.h"
 #include "base/mem.h"
 #include "criu-lite/proc/maps.h"
+#include "criu-lite/remote/step.h"
 #include "criu-lite/restore/pids.h"
 #include "criu-lite/task/memory.h"
 
@@ -270,8 +271,10 @@ static int clone_first(struct nursery *h, struct newborn *n, struct err *err)
 	if (pid < 0)
 		return refused_clone(n, -errno, err);
 	n->alive = true;
+	STEP();
 	if (ptrace(PTRACE_SEIZE, n->tid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
 		return err_errno(err, "attaching to newborn %d", n->tid);
+	STEP();
 	newborn_interrupt(n);
 	return newborn_adopt(n, err);
 }

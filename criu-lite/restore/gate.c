@@ -5,6 +5,7 @@
 #include "criu-lite/arch/x86-64/gadget.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/remote.h"
+#include "criu-lite/remote/step.h"
 #include "criu-lite/remote/tracee.h"
 #include "criu-lite/task/memory.h"
 
@@ -353,22 +354,26 @@ int gate_gather(struct nursery *h, struct err *err)
 		rc = start_over(&h->newborn[i], err);
 		if (!rc)
 			rc = set_options(&h->newborn[i], HELD_OPTIONS, err);
+		STEP();
 	}
 	return rc;
 }
 
 int gate_open(struct nursery *h, struct err *err)
 {
+	STEP();
 	if (write(h->gate[1], "x", 1) != 1)
 		return err_errno(err, "opening the gate");
+	STEP();
 	return 0;
 }
 
 /* --- leaving ------------------------------------------------------------------------------ */
 
-static void step(struct newborn *n)
+static void step(struct newborn *n, int signal)
 {
-	if (n->alive && ptrace(PTRACE_SYSCALL, n->tid, 0, 0) == 0)
+	STEP();
+	if (n->alive && ptrace(PTRACE_SYSCALL, n->tid, 0, signal) == 0)
 		n->held = false;
 }
 
@@ -385,30 +390,46 @@ static bool is_out(struct newborn *n, int status)
 	       info.stack_pointer == n->sp;
 }
 
-/* A death behind the gate is the task's own affair. */
+/* Looked at without taking it: a stop that was taken no longer has its signal when the tool dies. */
+static bool is_about_to_stop(const struct newborn *n)
+{
+	siginfo_t i = {};
+
+	return waitid(P_PID, (id_t)n->tid, &i, WSTOPPED | WEXITED | WNOWAIT | __WALL) == 0 &&
+	       i.si_code == CLD_TRAPPED && i.si_status == SIGSTOP;
+}
+
+/*
+ * A death behind the gate is the task's own affair. SIGSTOP, its own chain's or somebody's, is
+ * not kept from it: it goes on under ptrace all the same, and the kernel stops it as
+ * soon as it is let go, even if that is because the tool died.
+ */
 static void drive_out(struct newborn *n)
 {
 	int status;
 
-	while (n->alive && newborn_wait(n, &status, NULL) == 0) {
-		if (is_out(n, status))
+	while (n->alive) {
+		if (is_about_to_stop(n)) {
+			step(n, SIGSTOP);
+			continue;
+		}
+		if (newborn_wait(n, &status, NULL) < 0 || is_out(n, status))
 			return;
-		if (!(status >> 16) && WSTOPSIG(status) == SIGSTOP)
-			n->owes_stop = true;
-		step(n);
+		step(n, 0);
 	}
 }
 
 static void begin_leaving(struct newborn *n)
 {
 	__atomic_store_n(&n->slice->plan.cmd, RUNNER_LEAVE, __ATOMIC_SEQ_CST);
-	step(n);
+	step(n, 0);
 }
 
-static void detach(struct newborn *n, int signal)
+static void detach(struct newborn *n)
 {
+	STEP();
 	if (n->alive)
-		ptrace(PTRACE_DETACH, n->tid, 0, signal);
+		ptrace(PTRACE_DETACH, n->tid, 0, 0);
 	n->alive = n->held = false;
 }
 
@@ -436,10 +457,20 @@ static bool same_task(const struct newborn *a, const struct newborn *b)
 	return a->thread && b->thread && a->thread->task == b->thread->task;
 }
 
+/* Somebody wanted it stopped while it was being built. */
+static bool owes_stop(const struct nursery *h, const struct newborn *leader)
+{
+	bool owes = leader->owes_stop;
+
+	for (size_t i = h->births.n; i < h->n; i++)
+		owes |= same_task(&h->newborn[i], leader) && h->newborn[i].owes_stop;
+	return owes;
+}
+
 static void leave_task(struct nursery *h, struct newborn *leader)
 {
 	static const char zeros[FRAMES_MAX];
-	bool stop = leader->thread->task->state == TASK_STOPPED;
+	bool stopped = leader->thread->task->state == TASK_STOPPED;
 
 	for (size_t i = h->births.n; i < h->n; i++)
 		if (same_task(&h->newborn[i], leader))
@@ -447,16 +478,16 @@ static void leave_task(struct nursery *h, struct newborn *leader)
 	leader->slice->own.certified = 1;
 	begin_leaving(leader);
 	drive_out(leader);
-	for (size_t i = h->births.n; i < h->n; i++)
-		stop |= same_task(&h->newborn[i], leader) && h->newborn[i].owes_stop;
 	if (leader->alive)
 		task_poke(leader->tid, leader->frames, zeros, leader->frames_len);
-	detach(leader, stop || leader->owes_stop ? SIGSTOP : 0);
-	if (stop)
+	if (leader->alive && owes_stop(h, leader))
+		kill(leader->tid, SIGSTOP);
+	detach(leader);
+	if (stopped)
 		wait_stopped(leader);
 	for (size_t i = h->births.n; i < h->n; i++)
 		if (same_task(&h->newborn[i], leader))
-			detach(&h->newborn[i], 0);
+			detach(&h->newborn[i]);
 }
 
 void gate_leave(struct nursery *h)

@@ -2,6 +2,7 @@
 #include "criu-lite/restore/newborn.h"
 #include "base/mem.h"
 #include "criu-lite/arch/x86-64/regs.h"
+#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -152,6 +153,7 @@ static int set_going(struct newborn *n, struct err *err)
 	if (ptrace(PTRACE_SETSIGMASK, n->tid, sizeof(all), &all) < 0)
 		return err_errno(err, "blocking the signals of thread %d", n->tid);
 	n->adopted = true;
+	STEP();
 	return newborn_go(n, err);
 }
 
@@ -160,6 +162,7 @@ int newborn_adopt(struct newborn *n, struct err *err)
 	int status, rc;
 
 	n->alive = true;
+	STEP();
 	rc = newborn_wait(n, &status, err);
 	if (!rc)
 		rc = judge_stop(n, status, err);
@@ -184,6 +187,7 @@ void newborn_start(struct newborn *n, const struct plan *p)
 {
 	struct newborn_slice *s = n->slice;
 
+	STEP();
 	for (size_t i = 0; i < p->n; i++) {
 		s->plan.row[i] = p->row[i];
 		s->plan.row[i].undo = 0; /* what is made here stays, or dies with its maker */
