@@ -12,16 +12,16 @@ enum { COMM_MAX = 15 };
 
 static int comm_look(struct saver *s, struct thread *t, struct err *err)
 {
-	const struct proc_stat *stat;
-	int rc = look_stat(s, t, &stat, err);
+	const struct proc_status *st;
+	int rc = look_status(s, t, &st, err);
 
 	if (rc < 0)
 		return rc;
 	free(t->core->thread_core->comm);
-	t->core->thread_core->comm = xstrdup(stat->comm);
+	t->core->thread_core->comm = xstrdup(st->name);
 	if (t->core->tc) {
 		free(t->core->tc->comm);
-		t->core->tc->comm = xstrdup(stat->comm);
+		t->core->tc->comm = xstrdup(st->name);
 	}
 	return 0;
 }

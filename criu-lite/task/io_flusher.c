@@ -1,6 +1,7 @@
 /*
- * io_flusher.c - PR_SET_IO_FLUSHER, for user space block devices. Asking needs
- * CAP_SYS_RESOURCE, but the thread's flags in /proc tell.
+ * io_flusher.c - PR_SET_IO_FLUSHER, for user space block devices. To ask takes
+ * CAP_SYS_RESOURCE in the thread, as to set it did; of a leader that gave the
+ * capability up since, the flags in /proc tell, and its threads are taken to be alike.
  */
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
@@ -13,17 +14,20 @@
 #define PF_LOCAL_THROTTLE 0x00100000u
 #define PF_IO_FLUSHER	  (PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE)
 
-static int io_flusher_look(struct saver *s, struct thread *t, struct err *err)
+static uint64_t io_flusher_ask(struct thread *t, struct plan *p)
 {
-	const struct proc_stat *stat;
-	int rc = look_stat(s, t, &stat, err);
+	return plan_add(p, PLAN_MAY, "ask whether it is an I/O flusher", SYS_prctl,
+			PR_GET_IO_FLUSHER);
+}
 
-	if (rc < 0)
-		return rc;
-	if ((stat->flags & PF_IO_FLUSHER) == PF_IO_FLUSHER) {
-		t->extra->has_io_flusher = true;
-		t->extra->io_flusher = 1;
-	}
+static int io_flusher_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+			   struct err *err)
+{
+	uint32_t flags = task_leader(t->task)->core->tc->flags;
+	int64_t ret = plan_ret(p, asked);
+
+	t->extra->has_io_flusher = true;
+	t->extra->io_flusher = ret >= 0 ? ret != 0 : (flags & PF_IO_FLUSHER) == PF_IO_FLUSHER;
 	return 0;
 }
 
@@ -45,6 +49,7 @@ const struct task_kind kind_io_flusher = {
 	.name = "I/O flusher",
 	.every_thread = true,
 	.stage = STAGE_STATE,
-	.look = io_flusher_look,
+	.ask = io_flusher_ask,
+	.save = io_flusher_save,
 	.rebuild = io_flusher_rebuild,
 };

@@ -117,6 +117,7 @@ int look_self(struct saver *s, const struct look_self **self, struct err *err)
 			rc = look_label(me, &l->self.label, err);
 		if (rc < 0)
 			return err_add(err, rc, "this program itself");
+		l->self.n_cpus = sysconf(_SC_NPROCESSORS_CONF);
 		l->has_self = true;
 	}
 	*self = &l->self;

@@ -18,6 +18,7 @@
 struct look_self {
 	uint64_t ns[PROC_N_NS];
 	char *label; /* of the security module; NULL where none is active */
+	long n_cpus; /* that this machine has */
 };
 
 int look_dir(struct saver *s, struct thread *t, struct proc_dir **dir, struct err *err);

@@ -7,6 +7,11 @@
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
 /* Image-local numbers: the same for all tasks and for the dumper itself. */
 enum {
 	ID_PID_NS = 1,
@@ -52,29 +57,78 @@ static TaskKobjIdsEntry *ids_new(uint32_t own)
 	return ids;
 }
 
-static int namespaces_look(struct saver *s, struct thread *t, struct err *err)
+/*
+ * What a thread can have for itself. Of the others the kernel lets a task change
+ * them while it has one thread only, and a mount namespace comes with a working
+ * directory of one's own, which is refused before.
+ */
+static const enum proc_ns of_threads[] = {
+	PROC_NS_CGROUP, PROC_NS_IPC,	      PROC_NS_NET,
+	PROC_NS_UTS,	PROC_NS_PID_CHILDREN, PROC_NS_TIME_CHILDREN,
+};
+
+static void refuse_ns(struct saver *s, const struct thread *t, enum proc_ns which)
+{
+	char name[LOOK_NAME];
+
+	refuse(s->refusals,
+	       "%s: another %s namespace than this program's is not supported; run the dump"
+	       " inside it (nsenter)",
+	       look_name(t, name), proc_ns_name(which));
+}
+
+static int leader_look(struct saver *s, struct thread *t, const struct look_self *self,
+		       struct err *err)
 {
 	uint64_t ns[PROC_N_NS] = {};
-	const struct look_self *self;
-	struct proc_dir *dir;
-	char name[LOOK_NAME];
-	int rc = look_self(s, &self, err);
+	int rc = proc_ns_read(t->task->proc, ns, err);
 
-	if (!rc)
-		rc = look_dir(s, t, &dir, err);
-	if (!rc)
-		rc = proc_ns_read(dir, ns, err);
+	for (int i = 0; !rc && i < PROC_N_NS; i++)
+		if (ns[i] != self->ns[i])
+			refuse_ns(s, t, (enum proc_ns)i);
+	if (!rc && !t->task->ids)
+		t->task->ids = ids_new((uint32_t)index_of(s->tree, t->task) + FIRST_TASK_ID);
+	return rc;
+}
+
+/* There may be thousands of them: one directory, and no more links than it takes. */
+static int thread_look(struct saver *s, struct thread *t, const struct look_self *self,
+		       struct err *err)
+{
+	struct proc_dir *dir;
+	scoped_fd fd = -1;
+	int rc = look_dir(s, t, &dir, err);
+
 	if (rc < 0)
 		return rc;
-	for (int i = 0; i < PROC_N_NS; i++)
-		if (ns[i] != self->ns[i])
-			refuse(s->refusals,
-			       "%s: another %s namespace than this program's is not"
-			       " supported; run the dump inside it (nsenter)",
-			       look_name(t, name), proc_ns_name(i));
-	if (t == task_leader(t->task) && !t->task->ids)
-		t->task->ids = ids_new((uint32_t)index_of(s->tree, t->task) + FIRST_TASK_ID);
+	fd = proc_openat(dir, "ns", O_PATH | O_DIRECTORY);
+	if (fd < 0)
+		return err_code(err, fd, "open ns");
+	for (size_t i = 0; i < ARRAY_SIZE(of_threads); i++) {
+		enum proc_ns which = of_threads[i];
+		char link[64], want[64];
+		const char *kind = proc_ns_name(which);
+		ssize_t n = readlinkat(fd, kind, link, sizeof(link) - 1);
+
+		if (n < 0 && errno != ENOENT)
+			return err_errno(err, "read ns/%s", kind);
+		link[n < 0 ? 0 : n] = 0;
+		snprintf(want, sizeof(want), "[%" PRIu64 "]", self->ns[which]);
+		if (strcmp(link + strcspn(link, "["), self->ns[which] ? want : ""))
+			refuse_ns(s, t, which);
+	}
 	return 0;
+}
+
+static int namespaces_look(struct saver *s, struct thread *t, struct err *err)
+{
+	const struct look_self *self;
+	int rc = look_self(s, &self, err);
+
+	if (rc < 0)
+		return rc;
+	return t == task_leader(t->task) ? leader_look(s, t, self, err)
+					 : thread_look(s, t, self, err);
 }
 
 const struct task_kind kind_namespaces = {

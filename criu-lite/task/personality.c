@@ -1,19 +1,20 @@
 /* personality.c - the execution domain and its compatibility bits, personality(2), of each thread. */
-#include "criu-lite/proc/values.h"
 #include "criu-lite/task/kinds.h"
-#include "criu-lite/task/look.h"
 #include "criu-lite/task/row.h"
 
-static int personality_look(struct saver *s, struct thread *t, struct err *err)
-{
-	struct proc_dir *dir;
-	uint32_t value;
-	int rc = look_dir(s, t, &dir, err);
+/* The argument that asks and changes nothing. */
+#define ASK_ONLY 0xffffffffu
 
-	if (!rc)
-		rc = proc_personality_read(dir, &value, err);
-	if (rc < 0)
-		return rc;
+static uint64_t personality_ask(struct thread *t, struct plan *p)
+{
+	return plan_add(p, PLAN_MUST, "ask for the personality", SYS_personality, ASK_ONLY);
+}
+
+static int personality_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+			    struct err *err)
+{
+	uint32_t value = (uint32_t)plan_ret(p, asked);
+
 	t->extra->has_personality = true;
 	t->extra->personality = value;
 	if (t->core->tc)
@@ -41,6 +42,7 @@ const struct task_kind kind_personality = {
 	.name = "personality",
 	.every_thread = true,
 	.stage = STAGE_LAST,
-	.look = personality_look,
+	.ask = personality_ask,
+	.save = personality_save,
 	.rebuild = personality_rebuild,
 };

@@ -49,11 +49,8 @@ static int attr_get(pid_t tid, struct kernel_sched_attr *attr, struct err *err)
 
 /* --- saving ---------------------------------------------------------------------- */
 
-/* Processors that this machine has, as bytes of a mask. */
-static bool is_every_cpu(const uint8_t *mask, size_t len)
+static bool is_every_cpu(const uint8_t *mask, size_t len, long n)
 {
-	long n = sysconf(_SC_NPROCESSORS_CONF);
-
 	for (long i = 0; i < n; i++)
 		if ((size_t)i / 8 >= len || !(mask[i / 8] >> (i % 8) & 1))
 			return false;
@@ -64,14 +61,19 @@ static bool is_every_cpu(const uint8_t *mask, size_t len)
  * A thread that may run everywhere is not bound to the processors that happen
  * to be here: its mask is written with bits for machines larger than this one.
  */
-static int affinity_look(struct thread *t, struct err *err)
+static int affinity_look(struct saver *s, struct thread *t, struct err *err)
 {
 	uint8_t mask[MAX_CPU_BYTES] = {};
 	long len = syscall(SYS_sched_getaffinity, t->tid, sizeof(mask), mask);
+	const struct look_self *self;
+	int rc;
 
 	if (len < 0)
 		return err_errno(err, "read the processor affinity");
-	if (is_every_cpu(mask, (size_t)len)) {
+	rc = look_self(s, &self, err);
+	if (rc < 0)
+		return rc;
+	if (is_every_cpu(mask, (size_t)len, self->n_cpus)) {
 		len = len > ALL_CPU_BYTES ? len : ALL_CPU_BYTES;
 		memset(mask, 0xff, (size_t)len);
 	}
@@ -119,7 +121,7 @@ static int sched_look(struct saver *s, struct thread *t, struct err *err)
 	t->extra->has_sched_util_max = true;
 	t->extra->sched_util_max = attr.sched_util_max;
 	cookie_look(s, t);
-	return affinity_look(t, err);
+	return affinity_look(s, t, err);
 }
 
 /* --- rebuilding --------------------------------------------------------------------- */
