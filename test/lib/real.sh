@@ -1,106 +1,240 @@
-# What the real-program tests share. A script sets up, then calls
-#   real_run DIR CMD...      the undisturbed run; leaves what it printed in DIR/result
-#   real_story CMD...        the same, checkpointed three times while working and killed;
-#                            restored from the last and from the second checkpoint
-# The program works in $work, which is copied while it is held and put back before a
-# restore, because a checkpoint holds memory, not the disk. It prints its result, and
-# says how far it is by lines in $work/progress.
-. "$(dirname "$0")/../lib/common.sh"
-work=$dir/work
+# real.sh - what the tests with real programs share.
+#
+# A test sources this file, defines
+#
+#   prepare    make the input files in the current folder (optional)
+#   program    exec the program, in the current folder; it ends by itself with status 0
+#   progress   print a number that grows while the program works, the same at
+#              the end of every run
+#   result     print what every run must come to; compare it with what is known, too
+#   also       more to check on the restored task $pid while it works (optional)
+#
+# and ends with `real_test "$@"`. First the program runs undisturbed. Then it
+# runs again and is checkpointed four times while it works; the second and the
+# fourth time it is held (--stop) while the files that it writes are copied,
+# because a checkpoint holds memory and not the disk. It is killed, restored
+# from the newest checkpoint, and must end with the same result. Then the same
+# from the second checkpoint, with one more increment taken of what was restored.
+#
+# BUILD names the folder of the programs, CASE_DIR an empty folder to work in,
+# TRACKER the tracker (default: auto).
 
-steps()
-{
-	if [ -e "$work/progress" ]; then wc -l <"$work/progress"; else echo 0; fi
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+self=$here/$(basename "$0")
+programs=$here/programs
+BUILD=$(cd "${BUILD:-build}" && pwd)
+CASE_DIR=${CASE_DIR:-$(mktemp -d)}
+export BUILD CASE_DIR
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+work=$CASE_DIR/work
+ckpt=$CASE_DIR/ckpt
+increments=yes # no: the tree changes, so a new task's pages make no increment
+
+prepare() { :; }
+also() { :; }
+
+say() {
+	echo "$(date +%T) $*"
 }
 
-# Wait until the program is at least @1 steps far.
-wait_steps()
-{
-	n=0
-	while [ "$(steps)" -lt "$1" ]; do
-		n=$((n + 1))
-		[ $n -gt 2400 ] && fail "the program does not come to step $1"
-		kill -0 "$pid" 2>/dev/null || fail "the program ended before step $1"
-		sleep 0.05
+fail() {
+	echo "FAILED: $*"
+	for f in "$CASE_DIR"/*.stderr; do
+		[ -s "$f" ] && { echo "--- $f"; tail -n 20 "$f"; }
+	done
+	kill_tree
+	exit 1
+}
+
+# wait_for SECONDS WHAT COMMAND...: until COMMAND succeeds
+wait_for() {
+	limit=$(($(date +%s) + $1)) what=$2
+	shift 2
+	until "$@"; do
+		[ "$(date +%s)" -lt "$limit" ] || fail "waited too long for $what"
+		sleep 0.02
 	done
 }
 
-start_program()
-{
+# --- processes ---------------------------------------------------------------
+alive() {
+	case $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) in
+	'' | Z* | X*) return 1 ;;
+	esac
+}
+
+gone() {
+	! [ -e "/proc/$1" ]
+}
+
+# The pids of the tree rooted at $1.
+tree() {
+	echo "$1"
+	for t in /proc/"$1"/task/*/children; do
+		kids=
+		read -r kids 2>/dev/null <"$t" || :
+		for kid in $kids; do
+			tree "$kid"
+		done
+	done
+}
+
+# SIGKILL for the whole tree at $pid. Stopped first, so that none is born meanwhile.
+kill_tree() {
+	[ -n "${pid:-}" ] && [ -e "/proc/$pid" ] || return 0
+	doomed=
+	while [ "$doomed" != "$(tree "$pid")" ]; do
+		doomed=$(tree "$pid")
+		kill -STOP $doomed 2>/dev/null || :
+	done
+	kill -KILL $doomed 2>/dev/null || :
+}
+
+# Kill the tree and wait until its pids are free again.
+end_tree() {
+	kill_tree
+	wait "$parent" 2>/dev/null || :
+	for p in $doomed; do
+		wait_for 20 "the pid $p to be free" gone "$p"
+	done
+}
+
+# Run the program in the background; its pid is $pid, and we are its parent.
+start() {
 	rm -rf "$work"
 	mkdir "$work"
-	cd "$work" || exit 1
-	: >"$work/result"
-	setsid "$@" </dev/null >>"$work/result" 2>>"$work/errors" &
-	pid=$!
-	name=$1
+	(cd "$work" && prepare)
+	(cd "$work" && exec setsid "$self" program) \
+		</dev/null >"$work/stdout" 2>"$work/stderr" &
+	pid=$! parent=$!
 }
 
-undisturbed()
-{
-	start_program "$@"
-	wait $pid || fail "the undisturbed run failed: $(cat "$work/errors")"
-	cp "$work/result" "$dir/expected"
-	[ -s "$dir/expected" ] || fail "the undisturbed run printed nothing"
-}
-
-# Hold it, keep the files as they are now, let it go on.
-held_checkpoint()
-{
-	"$BUILD/sd-dump" -D "$ckpt" --stop "$pid" || fail "sd-dump, checkpoint $1: exit status $?"
-	rm -rf "$dir/files.$1"
-	cp -a "$work" "$dir/files.$1"
-	[ "$1" = 3 ] || continue_tree
-}
-
-# --stop stops every task of the tree; a stopped one among them stays as it is.
-continue_tree()
-{
-	for t in $(tree_of "$pid"); do
-		kill -CONT "$t" 2>/dev/null || :
-	done
-}
-
-tree_of()
-{
-	echo "$1"
-	for kid in $(cat /proc/"$1"/task/*/children 2>/dev/null); do
-		tree_of "$kid"
-	done
-}
-
-kill_tree()
-{
-	# shellcheck disable=SC2046
-	kill -KILL $(tree_of "$pid")
-	wait "$pid"
-}
-
-restored_result()
-{
-	# The same inodes: put content back, do not replace the folder.
-	find "$work" -mindepth 1 -delete
-	cp -a "$dir/files.$1/." "$work/"
-	"$BUILD/sd-restore" -D "$ckpt" --at "$1" || fail "restored from $1: exit status $?"
-	cmp "$dir/expected" "$work/result" || {
-		diff "$dir/expected" "$work/result" | head -n 5
-		fail "restored from checkpoint $1, the result differs"
+ended_well() {
+	rc=0
+	wait "$parent" || rc=$?
+	[ "$rc" = 0 ] || fail "$1 ended with status $rc: $(tail -n 5 "$work/stderr")"
+	(cd "$work" && result) >"$CASE_DIR/$1.result"
+	[ "$1" = undisturbed ] || cmp "$CASE_DIR/undisturbed.result" "$CASE_DIR/$1.result" || {
+		diff "$CASE_DIR/undisturbed.result" "$CASE_DIR/$1.result" | head -n 20
+		fail "$1: the result differs from that of the undisturbed run"
 	}
+	say "$1: ended with the right result"
 }
 
-# disturbed STEP1 STEP2 STEP3 CMD...: a checkpoint when each step is reached
-disturbed()
-{
-	first=$1 second=$2 third=$3
-	shift 3
-	start_program "$@"
-	wait_steps "$first"
-	held_checkpoint 1
-	wait_steps "$second"
-	held_checkpoint 2
-	wait_steps "$third"
-	held_checkpoint 3
-	kill_tree
-	restored_result 3
-	restored_result 2
+# --- how far it is -------------------------------------------------------------
+done_so_far() {
+	sofar=$(cd "$work" && progress 2>/dev/null) || :
+	echo "${sofar:-0}"
+}
+
+reached() {
+	alive "$pid" || fail "the program is gone: $(tail -n 5 "$work/stderr")"
+	[ "$(done_so_far)" -ge "$1" ]
+}
+
+# at PERCENT: wait until so much of the work is done
+at() {
+	wait_for 60 "$1 % of the work" reached $((total * $1 / 100))
+}
+
+# --- checkpoints ---------------------------------------------------------------
+# dump SEQ PARENT OPTION...: take checkpoint SEQ of $pid, which must be an increment on PARENT
+dump() {
+	seq=$1 from=$2
+	shift 2
+	before=$(done_so_far)
+	"$BUILD/sd-dump" --json --tracker "${TRACKER:-auto}" -D "$ckpt" "$@" "$pid" \
+		>"$CASE_DIR/dump" 2>"$CASE_DIR/dump.stderr" || fail "sd-dump: status $?"
+	cat "$CASE_DIR/dump"
+	[ "$before" -lt "$total" ] || fail "the work was done before checkpoint $seq"
+	[ "$(jq .checkpoint "$CASE_DIR/dump")" = "$seq" ] || fail "this is not checkpoint $seq"
+	[ "$from" = null ] || [ $increments = no ] || [ "${TRACKER:-}" = none ] || an_increment "$from"
+}
+
+an_increment() {
+	[ "$(jq .full_reason "$CASE_DIR/dump")" = null ] || fail "checkpoint $seq is full"
+	[ "$(jq .parent "$CASE_DIR/dump")" = "$1" ] || fail "the parent of $seq is not $1"
+	jq -e '.pages_parent > 0 and .pages_written < .pages_used' "$CASE_DIR/dump" >/dev/null ||
+		fail "checkpoint $seq holds every page again"
+}
+
+# The files of the program as they are at checkpoint $1.
+keep_files() {
+	cp -a "$work" "$CASE_DIR/files.$1"
+}
+
+put_files_back() {
+	find "$work" -mindepth 1 -delete
+	cp -a "$CASE_DIR/files.$1/." "$work/"
+}
+
+# --- the story -----------------------------------------------------------------
+undisturbed() {
+	start
+	ended_well undisturbed
+	total=$(done_so_far)
+	[ "$total" -gt 3 ] || fail "the program says that its work is $total"
+}
+
+checkpoints() {
+	start
+	at 10
+	dump 1 null
+	at 25
+	dump 2 1 --stop
+	keep_files 2
+	kill -CONT $(tree "$pid")
+	at 40
+	dump 3 2
+	at 55
+	dump 4 3 --stop
+	keep_files 4
+	end_tree
+	"$BUILD/sd-image" verify "$ckpt" 2>"$CASE_DIR/verify.stderr" || fail "sd-image verify: status $?"
+}
+
+restored() {
+	alive "$parent" || fail "sd-restore gave up"
+	[ -s "$CASE_DIR/pidfile" ]
+}
+
+# From the newest, sd-restore staying as the parent and ending as the program does.
+restore_newest() {
+	put_files_back 4
+	"$BUILD/sd-restore" -D "$ckpt" --pidfile "$CASE_DIR/pidfile" 2>"$CASE_DIR/restore.stderr" &
+	parent=$!
+	wait_for 60 "the pid file" restored
+	at 60
+	also
+	ended_well newest
+}
+
+
+# From a middle one, detached; and the next checkpoint is an increment on that.
+restore_middle() {
+	put_files_back 2
+	"$BUILD/sd-restore" -D "$ckpt" --at 2 --detach --pidfile "$CASE_DIR/pidfile" \
+		2>"$CASE_DIR/restore.stderr" || fail "sd-restore --at 2: status $?"
+	[ "$(cat "$CASE_DIR/pidfile")" = "$pid" ] || fail "the pid file does not say $pid"
+	at 70
+	dump 5 2
+	wait_for 60 "the restored program to end" gone "$pid"
+	(exit 0) &
+	parent=$! # its own status went to the first process
+	ended_well middle
+}
+
+real_test() {
+	if [ "${1:-}" = program ]; then
+		cd "$work"
+		program
+	fi
+	undisturbed
+	[ "${1:-}" != undisturbed ] || exit 0
+	checkpoints
+	restore_newest
+	restore_middle
+	say passed
 }

@@ -12,8 +12,8 @@ for my $round (1 .. 120) {
 	for (1 .. 12000) {
 		$x = ($x * 1103515245 + 12345) % 2147483648;
 		(my $word = "w$x") =~ s/(\d)(\d)/$2$1/g;
-		$count{substr($word, 0, 5)}++;
-		$count{$1 . $word}++ if $word =~ /^w(\d\d)0/;
+		$count{substr($word, 0, 4)}++;
+		$count{"$1 and $2"}++ if $word =~ /^w(\d\d).*(\d)0/;
 	}
 	my ($most) = sort { $count{$b} <=> $count{$a} || $a cmp $b } keys %count;
 	printf "%d %d %s\n", $round, scalar keys %count, $most;

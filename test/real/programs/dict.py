@@ -19,7 +19,8 @@ def change(rng, me, number):
     for _ in range(CHANGES):
         entry = table[f"key {rng.randrange(ENTRIES)}"]
         entry["value"] = (entry["value"] * 31 + rng.randrange(1000)) % 1000003
-    table.pop(f"key {ENTRIES + number - 50}", None)
+    if number >= 10:
+        del table[f"key {ENTRIES + number - 10}"]
     table[f"key {ENTRIES + number}"] = {"value": me, "text": "new"}
     total = sum(entry["value"] for entry in table.values())
     digest.update(f"{me} {total}".encode())
