@@ -142,7 +142,7 @@ static bool first_gap(const struct ranges *r, uint64_t lowest, uint64_t len, uin
 	uint64_t at = lowest;
 
 	for (size_t i = 0; i <= r->n; i++) {
-		uint64_t end = i < r->n ? r->v[i].start : USER_END;
+		uint64_t end = i < r->n && r->v[i].start < USER_END ? r->v[i].start : USER_END;
 
 		if (end > at && end - at >= len + 2 * margin) {
 			*start = at + margin;
