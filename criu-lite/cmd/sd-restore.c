@@ -124,6 +124,7 @@ int main(int argc, char **argv)
 	struct args a = {};
 	struct restored done = {};
 	struct err err = {};
+	pid_t root;
 	int rest, rc;
 
 	rc = options_parse(&command, argc, argv, &a, &rest);
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 	else if (!a.quiet)
 		print_line(&done);
 	fflush(stdout);
+	root = done.root;
 	restored_release(&done);
-	return a.detach ? EXIT_DONE : stand_in(done.root, a.restore.shell_job);
+	return a.detach ? EXIT_DONE : stand_in(root, a.restore.shell_job);
 }

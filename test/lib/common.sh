@@ -16,10 +16,10 @@ fail()
 # A file appears, or the process that should make it ends, or patience does.
 wait_file()
 {
-	n=0
+	waited=0
 	while [ ! -e "$1" ]; do
-		n=$((n + 1))
-		[ $n -gt 600 ] && fail "$1 did not appear"
+		waited=$((waited + 1))
+		[ $waited -gt 600 ] && fail "$1 did not appear"
 		kill -0 "$2" 2>/dev/null || [ -e "$1" ] || return 1
 		sleep 0.05
 	done
@@ -79,6 +79,8 @@ restored()
 	wait $restorer
 	rc=$?
 	[ $rc = 0 ] || fail "$name after restore $*: exit status $rc"
+	[ -s "$dir/out" ] && fail "$name after restore $*: it complains"
+	return 0
 }
 
 # json KEY <FILE: one number or word of a flat JSON object

@@ -195,9 +195,9 @@ static const struct {
 	{ "io-uring", get_io_uring, "io_uring" },
 	{ "userfaultfd", get_userfaultfd, "userfaultfd" },
 	{ "perf", get_perf, "perf" },
-	{ "bpf", get_bpf, "bpf" },
+	{ "bpf", get_bpf, "bpf|BPF map" },
 	{ "pidfd", get_pidfd, "pidfd" },
-	{ "mqueue", get_mqueue, "mqueue|message queue" },
+	{ "mqueue", get_mqueue, "mqueue|message queue|sd-test-queue" },
 	{ "flock", get_flock, "lock" },
 	{ "posix-lock", get_posix_lock, "lock" },
 	{ "ofd-lock", get_ofd_lock, "lock" },
@@ -349,7 +349,7 @@ VICTIM(thread_apart)
 	CHECK(!pthread_create(&t, NULL, live_apart, (void *)(long)(files ? CLONE_FILES : CLONE_FS)),
 	      "pthread_create");
 	pthread_barrier_wait(&apart);
-	expect_task(getpid(), files ? "descriptor|files" : "director|fs|umask");
+	expect_task(getpid(), files ? "descriptor table|files" : "directory|fs|umask");
 	ready();
 	__atomic_store_n(&release, 1, __ATOMIC_RELEASE);
 	pthread_join(t, NULL);
@@ -395,7 +395,7 @@ VICTIM(leader_gone)
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)kid);
 	WAIT_FOR(strstr(file_text(TEXT_B, path), ") Z "), "the leader does not end");
-	expect_task(kid, "leader");
+	expect_task(kid, "leader|first thread");
 	ready();
 	join(kid);
 }

@@ -484,6 +484,7 @@ static void rounds(void)
 			do_round(current_round + 1);
 		nap();
 	}
+	write_sums("again"); /* here, while the frames above still hold their regions */
 }
 
 VICTIM(tracker)
@@ -498,6 +499,5 @@ VICTIM(tracker)
 	sibling = child(sibling_main, NULL);
 	announce();
 	rounds();
-	write_sums("again");
 	join(sibling);
 }

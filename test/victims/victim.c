@@ -217,18 +217,33 @@ static void print_difference(const char *before, const char *after)
 	     after + line);
 }
 
+/* /proc/self/maps, without the inode numbers of memory that has a file but no name. */
+static char *own_maps(void)
+{
+	char *text = file_text(TEXT_A, "/proc/self/maps"), *path, *end;
+
+	for (path = strchr(text, '/'); path; path = strchr(end, '/')) {
+		end = path + strcspn(path, "\n");
+		if (strncmp(path, "/memfd:", 7) && strncmp(path, "/dev/zero (", 11))
+			continue;
+		for (char *p = path - 1; p[-1] == ' ' || (p[-1] >= '0' && p[-1] <= '9'); p--)
+			p[-1] = ' ';
+	}
+	return text;
+}
+
 void ready(void)
 {
 	static char before[TEXT_SIZE];
 	char *after;
 
 	if (compare_maps)
-		strcpy(before, file_text(TEXT_A, "/proc/self/maps"));
+		strcpy(before, own_maps());
 	announce();
 	wait_go();
 	if (!compare_maps)
 		return;
-	after = file_text(TEXT_A, "/proc/self/maps");
+	after = own_maps();
 	if (strcmp(before, after))
 		print_difference(before, after);
 }
