@@ -27,6 +27,13 @@ enum { TLS_FIRST = 12, TLS_SLOTS = 3 };
 /* What image messages have a place for: x87 to AVX-512, and PKRU. */
 #define XSTATE_SAVED ((1ull << 8) - 1 + (1ull << 9))
 
+static int peek_thread(void *thread, uint64_t addr, void *buf, size_t len)
+{
+	const struct thread *t = thread;
+
+	return task_peek(t->tid, addr, buf, len);
+}
+
 /*
  * Who stopped the thread has settled its registers: what it interrupted, and a
  * restartable sequence that it was in. Only a thread held by nobody of ours
@@ -43,6 +50,7 @@ static int gp_look(struct saver *s, struct thread *t, struct err *err)
 		rc = regs_get(t->tid, &regs, err);
 	if (rc < 0)
 		return rc;
+	regs_name_call(&regs, peek_thread, t);
 	regs_for_image(&regs);
 	regs_to_entry(&regs, t->core->thread_info->gpregs);
 	return 0;

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
@@ -133,9 +134,97 @@ void regs_for_frame(struct regs *regs)
 		call_again(regs, regs->user.orig_rax);
 }
 
+/* The calls that have a restart block. */
+static bool restarts_by_block(uint64_t nr)
+{
+	return nr == SYS_poll || nr == SYS_nanosleep || nr == SYS_clock_nanosleep ||
+	       nr == SYS_futex;
+}
+
+enum { CODE_BEFORE = 48 }; /* bytes: more than the wrapper of a system call has */
+
+/* `mov $NR,%eax` a few instructions before `syscall`, as compilers write it; 0: none. */
+static uint64_t call_in_code(const struct user_regs_struct *u, regs_peek_fn *peek, void *arg)
+{
+	uint8_t before[CODE_BEFORE];
+
+	if (peek(arg, u->rip - sizeof(before), before, sizeof(before)))
+		return 0;
+	for (size_t at = sizeof(before) - 4; at-- > 0;) {
+		uint32_t nr;
+
+		memcpy(&nr, before + at + 1, sizeof(nr));
+		if (before[at] == 0xb8 && restarts_by_block(nr))
+			return nr;
+	}
+	return 0;
+}
+
+static bool is_time(uint64_t addr, regs_peek_fn *peek, void *arg)
+{
+	struct {
+		int64_t sec, nsec;
+	} t;
+
+	return !peek(arg, addr, &t, sizeof(t)) && t.sec >= 0 && t.nsec >= 0 && t.nsec < 1000000000;
+}
+
+/* Waiting, the word had the value that was expected; as a rule it still has. */
+static bool is_futex(const struct user_regs_struct *u, regs_peek_fn *peek, void *arg)
+{
+	uint32_t word;
+
+	return u->rsi < 1024 && !peek(arg, u->rdi, &word, sizeof(word)) &&
+	       word == (uint32_t)u->rdx && is_time(u->r10, peek, arg);
+}
+
+/* clock_nanosleep's first argument is a clock, the others' is an address. */
+static bool could_be(const struct user_regs_struct *u, uint64_t nr, regs_peek_fn *peek, void *arg)
+{
+	uint64_t word;
+
+	switch (nr) {
+	case SYS_clock_nanosleep:
+		return u->rdi < 16 && u->rsi <= 1 && is_time(u->rdx, peek, arg);
+	case SYS_futex:
+		return is_futex(u, peek, arg);
+	case SYS_nanosleep:
+		return is_time(u->rdi, peek, arg) &&
+		       (!u->rsi || !peek(arg, u->rsi, &word, sizeof(word)));
+	default: /* poll */
+		return u->rsi < 1u << 20 && (!u->rsi || !peek(arg, u->rdi, &word, sizeof(word)));
+	}
+}
+
+bool regs_name_call(struct regs *regs, regs_peek_fn *peek, void *arg)
+{
+	/* Those first whose arguments few others have. */
+	static const uint64_t calls[] = { SYS_clock_nanosleep, SYS_futex, SYS_nanosleep, SYS_poll };
+	struct user_regs_struct *u = &regs->user;
+	uint64_t nr;
+
+	if (!restart_block(regs) || u->orig_rax != NR_restart_syscall)
+		return true;
+	nr = call_in_code(u, peek, arg);
+	if (nr && could_be(u, nr, peek, arg)) {
+		u->orig_rax = nr;
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		if (!could_be(u, calls[i], peek, arg))
+			continue;
+		u->orig_rax = calls[i];
+		return true;
+	}
+	return false;
+}
+
 void regs_for_image(struct regs *regs)
 {
-	if (regs_interrupted(regs))
+	/* There is nothing that a restart could begin again with. */
+	if (restart_block(regs) && regs->user.orig_rax == NR_restart_syscall)
+		regs->user.rax = (uint64_t)-EINTR;
+	else if (regs_interrupted(regs))
 		call_again(regs, regs->user.orig_rax);
 }
 

@@ -16,6 +16,7 @@
 #include "proto/core-x86.pb-c.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/user.h>
@@ -67,6 +68,17 @@ void regs_for_frame(struct regs *regs);
 
 /* The same for an image: a call with a restart block begins again in full. */
 void regs_for_image(struct regs *regs);
+
+/* Copy @len bytes at @addr of the thread to @buf: 0, or not all is there. */
+typedef int regs_peek_fn(void *arg, uint64_t addr, void *buf, size_t len);
+
+/*
+ * A call with a restart block that an earlier stop had interrupted already goes by the name
+ * of restart_syscall. Find out which it was from the code in front of it, or from
+ * what its arguments point to. False: it could not be told, and regs_for_image
+ * makes it return EINTR.
+ */
+bool regs_name_call(struct regs *regs, regs_peek_fn *peek, void *arg);
 
 /* Does call @nr sleep with a timeout that lies in a register (epoll_wait)? */
 bool syscall_timeout_in_register(int64_t nr);

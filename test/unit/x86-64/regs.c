@@ -73,6 +73,63 @@ static void settles(void **state)
 	}
 }
 
+/* A thread's memory: the code that ends at IP, and a page of data. */
+#define DATA_AT 0x7ffe00001000
+
+struct memory {
+	uint8_t code[48];
+	int64_t data[8];
+};
+
+static int peek_memory(void *arg, uint64_t addr, void *buf, size_t len)
+{
+	struct memory *m = arg;
+
+	if (addr >= IP - sizeof(m->code) && addr + len <= IP)
+		memcpy(buf, m->code + (addr - (IP - sizeof(m->code))), len);
+	else if (addr >= DATA_AT && addr + len <= DATA_AT + sizeof(m->data))
+		memcpy(buf, (char *)m->data + (addr - DATA_AT), len);
+	else
+		return -EFAULT;
+	return 0;
+}
+
+/* A second stop in one sleep leaves only the name restart_syscall. */
+static void names_restarted_calls(void **state)
+{
+	static const uint8_t mov[] = { 0xb8, SYS_poll, 0, 0, 0, 0x0f, 0x05 };
+	struct memory m = { .data = { 7, 5, 2, 999, 0, -1, -1, -1 } };
+	static const struct {
+		uint64_t rdi, rsi, rdx, r10;
+		bool code;
+		int64_t nr; /* -1: cannot be told */
+	} calls[] = {
+		{ DATA_AT, 2, 100, 0, true, SYS_poll },
+		{ DATA_AT, 0, 7, DATA_AT + 16, true, SYS_poll },
+		{ DATA_AT, 0, 7, DATA_AT + 16, false, SYS_futex },
+		{ DATA_AT, 0, 8, DATA_AT + 16, false, SYS_nanosleep },
+		{ 1, 0, DATA_AT + 16, 0, true, SYS_clock_nanosleep },
+		{ DATA_AT + 48, 1, 100, 0, false, SYS_poll },
+		{ 1ull << 50, 1ull << 50, 0, 0, true, -1 },
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		struct regs r = interrupted(-516, 219);
+
+		memset(m.code, 0, sizeof(m.code));
+		if (calls[i].code)
+			memcpy(m.code + sizeof(m.code) - sizeof(mov), mov, sizeof(mov));
+		r.user.rdi = calls[i].rdi;
+		r.user.rsi = calls[i].rsi;
+		r.user.rdx = calls[i].rdx;
+		r.user.r10 = calls[i].r10;
+		assert_int_equal(regs_name_call(&r, peek_memory, &m), calls[i].nr >= 0);
+		regs_for_image(&r);
+		assert_int_equal(regs_result(&r), calls[i].nr < 0 ? -EINTR : calls[i].nr);
+		assert_int_equal(regs_ip(&r), calls[i].nr < 0 ? IP : IP - 2);
+	}
+}
+
 static void takes_sleep_off_epoll_timeout(void **state)
 {
 	struct regs r = interrupted(-EINTR, SYS_epoll_wait);
@@ -128,6 +185,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(settles),
+		cmocka_unit_test(names_restarted_calls),
 		cmocka_unit_test(takes_sleep_off_epoll_timeout),
 		cmocka_unit_test(knows_native),
 		cmocka_unit_test(message_and_back),
