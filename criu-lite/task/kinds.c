@@ -37,6 +37,7 @@ const struct task_kind *const task_kinds[] = {
 	&kind_io_flusher,
 	&kind_prctl_thread,
 	&kind_coredump_filter,
+	&kind_oom,
 	&kind_sigaction,
 	&kind_pending,
 	/* STAGE_TIMERS */
@@ -48,7 +49,6 @@ const struct task_kind *const task_kinds[] = {
 	&kind_rlimits,
 	&kind_creds,
 	/* STAGE_LAST */
-	&kind_oom,
 	&kind_dumpable,
 	&kind_pdeathsig,
 	&kind_personality,

@@ -1,4 +1,7 @@
-/* oom.c - how soon the kernel ends a task when memory runs out: /proc/PID/oom_score_adj. */
+/*
+ * oom.c - how soon the kernel ends a task when memory runs out: /proc/PID/oom_score_adj.
+ * Set before credentials change: the file of a task that is not dumpable is root's.
+ */
 #include "criu-lite/proc/values.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/outside.h"
@@ -38,7 +41,7 @@ static int oom_outside(struct builder *b, struct thread *t, struct err *err)
 
 const struct task_kind kind_oom = {
 	.name = "oom_score_adj",
-	.stage = STAGE_LAST,
+	.stage = STAGE_STATE,
 	.look = oom_look,
 	.outside = oom_outside,
 };

@@ -95,7 +95,7 @@ static void signals(void)
 				   : sig % 3 == 1 ? (uint64_t)handler
 						  : 0,
 				   0x04000000 | (sig % 2 ? 0x10000000 : 4), 0x1234000,
-				   1ull << sig };
+				   1ull << sig % 64 };
 
 		if (sig != SIGKILL && sig != SIGSTOP)
 			MUST(syscall(SYS_rt_sigaction, sig, sa, NULL, 8));
@@ -121,7 +121,6 @@ static void marks(void)
 	MUST(prctl(PR_SET_CHILD_SUBREAPER, 1));
 	MUST(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
 	MUST(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
-	MUST(prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
 	MUST(personality(ADDR_NO_RANDOMIZE | PER_LINUX32));
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0);
@@ -170,6 +169,8 @@ static void plain_state(void *arg)
 	limits();
 	MUST(prctl(PR_SET_PDEATHSIG, SIGUSR1));
 	MUST(prctl(PR_SET_DUMPABLE, 0));
+	/* Last: a sanitizer's malloc reads it. */
+	MUST(prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
 }
 
 /* --- comparing ----------------------------------------------------------------------- */
