@@ -108,7 +108,7 @@ static void names_restarted_calls(void **state)
 		{ DATA_AT, 0, 7, DATA_AT + 16, true, SYS_poll },
 		{ DATA_AT, 0, 7, DATA_AT + 16, false, SYS_futex },
 		{ DATA_AT, 0, 8, DATA_AT + 16, false, SYS_nanosleep },
-		{ 1, 0, DATA_AT + 16, 0, true, SYS_clock_nanosleep },
+		{ 1, 0, DATA_AT + 16, 0, false, SYS_clock_nanosleep },
 		{ DATA_AT + 48, 1, 100, 0, false, SYS_poll },
 		{ 1ull << 50, 1ull << 50, 0, 0, true, -1 },
 	};
