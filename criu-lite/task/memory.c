@@ -4,7 +4,6 @@
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/stat.h"
-#include "criu-lite/proc/status.h"
 #include "criu-lite/task/memory_vma.h"
 
 #include <errno.h>
@@ -50,8 +49,8 @@ void memory_of_release(struct task *task)
  * Reading smaps costs microseconds a VMA and milliseconds a GiB. Below these sizes it
  * is as well done inside the freeze; above them, before it.
  */
-#define MANY_VMAS 256u
-#define MANY_KB	  (64u << 10)
+#define MANY_VMAS  256u
+#define MANY_PAGES (64 << 8)
 
 struct early_smaps {
 	pid_t pid;
@@ -65,17 +64,12 @@ struct memory_save {
 	size_t n, cap;
 };
 
-static bool is_large(const struct proc_dir *dir)
+static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
 {
 	scoped struct proc_vma *vma = NULL;
-	struct proc_status st;
 	size_t n = 0;
 
-	if (proc_status_read(dir, &st, NULL) < 0)
-		return false;
-	if (st.vm_rss_kb > MANY_KB)
-		return true;
-	return !proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS;
+	return st->rss > MANY_PAGES || (!proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS);
 }
 
 static void early_one(struct memory_save *m, const struct proc_dir *dir)
@@ -83,7 +77,7 @@ static void early_one(struct memory_save *m, const struct proc_dir *dir)
 	struct early_smaps e = { .pid = proc_id(dir) };
 	struct proc_stat st;
 
-	if (!is_large(dir) || proc_stat_read(dir, &st, NULL) < 0 ||
+	if (proc_stat_read(dir, &st, NULL) < 0 || !is_large(dir, &st) ||
 	    proc_smaps_read(dir, &e.v, &e.n, NULL) < 0)
 		return;
 	e.start_time = st.starttime;
