@@ -102,7 +102,7 @@ static int prepare(struct story *d, struct err *err)
 	prefer_us_to_the_task();
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
-	return 0;
+	return kinds_early(&d->saver, err);
 }
 
 /* --- frozen --------------------------------------------------------------------- */

@@ -70,6 +70,8 @@ struct task_kind {
 };
 extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in this order */
 
+/* Before the freeze: what the kinds compare tasks with. Optional, but it takes time from it. */
+int kinds_early(struct saver *s, struct err *err);
 /* What the kinds keep in @s; after the last look and save. */
 void kinds_save_release(struct saver *s);
 

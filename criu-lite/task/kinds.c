@@ -58,6 +58,13 @@ const struct task_kind *const task_kinds[] = {
 	NULL,
 };
 
+int kinds_early(struct saver *s, struct err *err)
+{
+	const struct look_self *self;
+
+	return look_self(s, &self, err);
+}
+
 void kinds_save_release(struct saver *s)
 {
 	look_release(s);
