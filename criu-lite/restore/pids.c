@@ -5,6 +5,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define DYING_MS 2000
 
 static bool stat_of(pid_t pid, struct proc_stat *st)
 {
@@ -45,11 +49,18 @@ int pid_taken(pid_t pid, struct err *err)
 	return err_set(err, -EEXIST, "pid %d is taken by %s", pid, st.comm);
 }
 
+/* One that has just ended is on its way out: its parent gets a moment to wait for it. */
 static int check(pid_t pid, struct err *err)
 {
+	struct timespec ms = { .tv_nsec = 1000000 };
 	struct proc_stat st;
 
-	return stat_of(pid, &st) ? pid_taken(pid, err) : 0;
+	for (int i = 0; stat_of(pid, &st); i++) {
+		if (i == DYING_MS || !strchr("ZX", st.state))
+			return pid_taken(pid, err);
+		nanosleep(&ms, NULL);
+	}
+	return 0;
 }
 
 static int check_helper(const struct birth *b, struct err *err)
