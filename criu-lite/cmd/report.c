@@ -2,12 +2,14 @@
 #include "criu-lite/cmd/report.h"
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <stdlib.h>
 
 static const char *plural(uint64_t n)
@@ -63,36 +65,60 @@ void report_say(const char *line)
 	fprintf(stderr, "%s\n", line);
 }
 
-/* Progress is for people who wait: nothing in the first second, then ten lines a second at most. */
-static struct {
-	struct timespec begun, drawn;
-	bool shown;
-} progress;
+/* --- progress: for people who wait ------------------------------------------------ */
 
-static double since(const struct timespec *t)
+enum { TICK_MS = 200, QUIET_MS = 1000 };
+
+static bool draw(const struct progress *p)
 {
-	struct timespec now;
+	const char *what = atomic_load(&p->what);
+	uint64_t done = atomic_load(&p->done), of = atomic_load(&p->of);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - t->tv_sec) + (now.tv_nsec - t->tv_nsec) * 1e-9;
+	if (!what)
+		return false;
+	if (of)
+		fprintf(stderr, "\r\033[K%s: %3.0f %%", what, 100.0 * (double)done / (double)of);
+	else
+		fprintf(stderr, "\r\033[K%s: %" PRIu64, what, done);
+	return true;
 }
 
-void report_progress(const char *what, uint64_t done, uint64_t of)
+/* Nothing in the first second; then in place, until the end of the pipe says that it is over. */
+static void *onlooker(void *arg)
 {
-	if (!isatty(STDERR_FILENO))
-		return;
-	if (!progress.begun.tv_sec)
-		clock_gettime(CLOCK_MONOTONIC, &progress.begun);
-	if (since(&progress.begun) < 1 || since(&progress.drawn) < 0.1)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &progress.drawn);
-	progress.shown = true;
-	fprintf(stderr, "\r\033[K%s: %3.0f %%", what, of ? 100.0 * done / of : 100.0);
-}
+	struct report_progress *r = arg;
+	struct pollfd over = { .fd = r->over[0], .events = POLLIN };
+	int wait = QUIET_MS;
+	bool drawn = false;
 
-void report_progress_end(void)
-{
-	if (progress.shown)
+	while (poll(&over, 1, wait) == 0) {
+		drawn |= draw(&r->progress);
+		wait = TICK_MS;
+	}
+	if (drawn)
 		fputs("\r\033[K", stderr);
-	progress.shown = false;
+	return NULL;
+}
+
+void report_progress_begin(struct report_progress *r)
+{
+	sigset_t all, mask;
+
+	*r = (struct report_progress) {};
+	if (!isatty(STDERR_FILENO) || pipe2(r->over, O_CLOEXEC) < 0)
+		return;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
+	r->running = pthread_create(&r->thread, NULL, onlooker, r) == 0;
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+void report_progress_end(struct report_progress *r)
+{
+	if (!r->running)
+		return;
+	close(r->over[1]);
+	pthread_join(r->thread, NULL);
+	close(r->over[0]);
+	r->running = false;
 }

@@ -5,8 +5,11 @@
 #ifndef CMD_REPORT_H
 #define CMD_REPORT_H
 
+#include "base/progress.h"
 #include "proto/criu-lite.pb-c.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* "checkpoint 2: 1 task, 4 threads; 120 of 5000 pages ..." on stdout. */
@@ -16,8 +19,18 @@ void report_dump_json(const SdCheckpoint *c);
 
 /* A line of -v, on stderr. */
 void report_say(const char *line);
-/* Redrawn in place on stderr when that is a terminal and the work takes longer than a second. */
-void report_progress(const char *phase, uint64_t done, uint64_t of);
-void report_progress_end(void);
+/*
+ * While long work goes on: drawn in place on stderr by a thread of its own, when that is
+ * a terminal and the work takes longer than a second. Hand .progress to the worker.
+ */
+struct report_progress {
+	struct progress progress;
+	pthread_t thread;
+	int over[2];
+	bool running;
+};
+
+void report_progress_begin(struct report_progress *r);
+void report_progress_end(struct report_progress *r);
 
 #endif

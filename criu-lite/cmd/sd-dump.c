@@ -106,6 +106,7 @@ static int check_args(struct args *a, int argc, char **argv, int rest)
 int main(int argc, char **argv)
 {
 	struct args a = { .dump = { .tracker = "auto", .timeout_ms = 10000 } };
+	struct report_progress watch = {};
 	SdCheckpoint *made = NULL;
 	scoped char *dir = NULL;
 	struct err err = {};
@@ -119,10 +120,12 @@ int main(int argc, char **argv)
 	if (!a.dump.dir)
 		a.dump.dir = dir = xasprintf("./sd-%d", a.dump.pid);
 	a.dump.say = a.verbose ? report_say : NULL;
-	a.dump.progress = a.quiet || a.json ? NULL : report_progress;
+	if (!a.quiet)
+		report_progress_begin(&watch);
+	a.dump.progress = &watch.progress;
 
 	rc = dump(&a.dump, &made, &err);
-	report_progress_end();
+	report_progress_end(&watch);
 	if (rc < 0)
 		return command_failed(&command, rc, &err);
 	if (a.json)

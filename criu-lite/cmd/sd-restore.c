@@ -122,6 +122,7 @@ static void print_json(const struct restored *r)
 int main(int argc, char **argv)
 {
 	struct args a = {};
+	struct report_progress watch = {};
 	struct restored done = {};
 	struct err err = {};
 	pid_t root;
@@ -134,7 +135,11 @@ int main(int argc, char **argv)
 		return rc;
 	a.restore.say = a.verbose ? report_say : NULL;
 	signal(SIGCHLD, SIG_DFL);
+	if (!a.quiet)
+		report_progress_begin(&watch);
+	a.restore.progress = &watch.progress;
 	rc = restore(&a.restore, &done, &err);
+	report_progress_end(&watch);
 	if (rc < 0)
 		return command_failed(&command, rc, &err);
 	if (a.json)

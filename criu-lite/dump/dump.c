@@ -167,6 +167,8 @@ static int copy_pages(struct story *d, struct err *err)
 	d->saver.track = d->track;
 	d->saver.dirfd = chain_fd(d->chain);
 	phase(&d->phases, "pages");
+	d->saver.progress = d->opt->progress;
+	progress_begin(d->opt->progress, "pages looked at", 0);
 	return memory_save(&d->saver, err);
 }
 
@@ -268,6 +270,8 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	if (rc < 0)
 		return rc;
 	phase(&d->phases, "sync");
+	progress_begin(d->opt->progress, "checksums and syncing, pages written", 0);
+	progress_add(d->opt->progress, c->pages_written);
 	rc = chain_seal(d->chain, &c->bytes_written, err);
 	if (rc < 0)
 		return rc;

@@ -11,6 +11,7 @@
 #define DUMP_DUMP_H
 
 #include "base/err.h"
+#include "base/progress.h"
 #include "criu-lite/remote/remote.h"
 #include "proto/criu-lite.pb-c.h"
 
@@ -22,8 +23,7 @@ struct dump_options {
 	bool unprotected;
 	unsigned timeout_ms; /* of the freeze */
 	enum thaw after;     /* what becomes of the tree */
-	/* Called now and then outside the freeze window; may be NULL. */
-	void (*progress)(const char *phase, uint64_t done, uint64_t of);
+	struct progress *progress; /* may be NULL */
 	void (*say)(const char *line); /* -v; may be NULL */
 };
 

@@ -151,6 +151,9 @@ static int build_memory(struct story *s, struct err *err)
 	if (rc < 0)
 		return rc;
 	phase(&s->phases, "fill");
+	s->builder.progress = s->opt->progress;
+	progress_begin(s->opt->progress, "filling memory",
+		       s->loaded.info ? s->loaded.info->pages_used : 0);
 	rc = memory_fill(&s->builder, err);
 	return rc < 0 ? rc : each_task(s, add_settling, err);
 }

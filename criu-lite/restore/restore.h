@@ -21,6 +21,7 @@ struct restore_options {
 	bool shell_job;		       /* the outer session and group become the caller's */
 	const char *pidfile;	       /* NULL: none; written before the commit */
 	void (*say)(const char *line); /* -v; may be NULL */
+	struct progress *progress;     /* may be NULL */
 };
 
 struct restored {

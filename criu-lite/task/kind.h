@@ -13,6 +13,7 @@
 #define TASK_KIND_H
 
 #include "base/err.h"
+#include "base/progress.h"
 #include "criu-lite/file/file.h"
 #include "criu-lite/remote/batch.h"
 #include "criu-lite/remote/plan.h"
@@ -28,6 +29,7 @@ struct saver {
 	struct memory_save *memory;   /* task/memory.c */
 	struct look *look;	      /* task/look.c: the thread looked at last */
 	struct track *track;
+	struct progress *progress; /* may be NULL */
 	int dirfd; /* the checkpoint being built; -1 before pages are written */
 	uint64_t pages_used, pages_written, pages_parent, pages_zero;
 };
@@ -38,6 +40,7 @@ struct builder {
 	int dirfd;	 /* the checkpoint restored */
 	int chain_dirfd; /* its parents lie beside it */
 	uint32_t seq;
+	struct progress *progress; /* may be NULL */
 	SeccompEntry *seccomp;
 	struct memory_build *memory; /* task/memory.c */
 };

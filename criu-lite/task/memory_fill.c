@@ -126,6 +126,7 @@ static int pieces_write(struct fill *f, struct pieces *p, struct err *err)
 	size_t i = 0;
 
 	if (done == (ssize_t)p->bytes) {
+		progress_add(f->b->progress, p->bytes / PAGE_SIZE);
 		p->n = p->bytes = 0;
 		return 0;
 	}

@@ -294,6 +294,7 @@ static int copier_take(struct copier *c, const VmaEntry *e, const struct track_r
 		       uint64_t start, uint64_t end, struct err *err)
 {
 	c->s->pages_used += (end - start) / PAGE_SIZE;
+	progress_add(c->s->progress, (end - start) / PAGE_SIZE);
 	if (r->written || !c->parent)
 		return copier_add(c, e, start, end, err);
 	return copier_keep(c, e, start, end, err);
@@ -550,6 +551,7 @@ static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, stru
 			return rc;
 	}
 	c->r->s->pages_used += n / PAGE_SIZE;
+	progress_add(c->r->s->progress, n / PAGE_SIZE);
 	for (uint64_t at = offset; at < offset + n; at += PAGE_SIZE, page += PAGE_SIZE)
 		gather_page(&g, c->w, at, page, shared_fate(c, at, page));
 	return gather_write(&g, c->w, err);
