@@ -1,0 +1,96 @@
+#!/bin/sh
+# All tests, suite by suite; the last line counts them all.
+#   check.sh [SUITE...]       units lint victims chain trackers real guest; stress
+# BUILD is the build folder; everything must be built already. K, a pattern,
+# chooses cases: K='*/pipe*' check.sh victims
+set -u
+cd "$(dirname "$0")/.." || exit 2
+: "${BUILD:=build}"
+BUILD=$(cd "$BUILD" && pwd) || exit 2
+export BUILD
+here=$PWD/test
+logs=$BUILD/test-logs
+mkdir -p "$logs"
+rm -f "$logs"/*.tap
+[ $# -gt 0 ] || set -- units lint victims chain trackers real guest
+
+cases()
+{
+	case $1 in
+	units)
+		for unit in "$BUILD"/test/unit/*/*; do
+			[ -x "$unit" ] && [ -f "$unit" ] && echo "unit/${unit#"$BUILD"/test/unit/} 120 cd $here/.. && $unit"
+		done
+		echo "rescue/every-step 300 $here/rescue/run.sh $BUILD"
+		echo "restore/all-or-none 300 $here/restore/run.sh $BUILD"
+		;;
+	lint)
+		for check in format gcc clang cppcheck headers; do
+			echo "lint/$check 900 $here/lint.sh $check"
+		done
+		;;
+	victims)
+		for table in table refused; do
+			"$here/victims.sh" list alone "$here/victims/$table"
+		done
+		"$here/victims.sh" list thaw "$here/victims/table"
+		"$here/victims.sh" list restore "$here/victims/table"
+		"$here/victims.sh" list refuse "$here/victims/refused"
+		;;
+	chain)
+		"$here/chain.sh" list
+		;;
+	trackers)
+		for tracker in wp-async hash none; do
+			echo "tracker/$tracker 200 $here/tracker.sh $tracker"
+		done
+		;;
+	real)
+		for program in "$here"/real/*; do
+			[ -x "$program" ] && [ -f "$program" ] && echo "real/${program##*/} 300 $program"
+		done
+		;;
+	guest)
+		"$here/guest/cases.sh"
+		;;
+	stress)
+		for tracker in wp-async hash none; do
+			echo "stress/tracker/$tracker 1200 $here/tracker.sh $tracker 2"
+		done
+		LIST_PREFIX=stress/ LIMIT=600 "$here/victims.sh" list restore "$here/victims/stress"
+		LIST_PREFIX=stress/ "$here/victims.sh" list older "$here/victims/table"
+		;;
+	*)
+		echo "check.sh: no suite is named $1" >&2
+		exit 2
+		;;
+	esac
+}
+
+# A guest that does not start is a failure.
+guest()
+{
+	scripts/guest -t 1500 "$@" || {
+		rc=$?
+		grep -q '^1\.\.' "$logs/guest.tap" 2>/dev/null ||
+			echo "not ok 1 - guest/starts # exit $rc
+0 passed, 1 failed, 0 skipped"
+	}
+}
+
+for suite; do
+	cases "$suite" >"$logs/$suite.list"
+	echo "# $suite"
+	run="$BUILD/test/run -j ${J:-2} -l $logs -s $here/skips ${K:+-k $K} $logs/$suite.list"
+	set -f
+	# shellcheck disable=SC2086
+	case $suite in
+	guest) guest $run ;;
+	*) $run ;;
+	esac | tee "$logs/$suite.tap"
+	set +f
+done
+
+awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { p += $1; f += $3; s += $5; n++ }
+     END { if (n != suites) f++; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' \
+	suites=$# "$logs"/*.tap
