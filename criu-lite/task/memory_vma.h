@@ -45,6 +45,7 @@ struct task_memory {
 	struct proc_smap *smap;
 	size_t n_smaps;
 	bool early;
+	uint64_t locked_kb; /* before there was scratch */
 	struct mapped_file {
 		unsigned int maj, min;
 		uint64_t ino;

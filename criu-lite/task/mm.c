@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/prctl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 /* What readers of mm-PID.img accept, and what we do, in words. */
@@ -52,6 +54,55 @@ static int take_auxv(struct thread *t, MmEntry *mm, struct err *err)
 	return 0;
 }
 
+/* VmLck of /proc/PID/status. */
+static int locked_kb(const struct proc_dir *dir, uint64_t *kb, struct err *err)
+{
+	scoped char *text = NULL;
+	const char *line;
+	size_t len;
+	int rc = proc_read(dir, "status", &text, &len, err);
+
+	if (rc < 0)
+		return rc;
+	line = strstr(text, "\nVmLck:");
+	*kb = line ? strtoull(line + strlen("\nVmLck:"), NULL, 10) : 0;
+	return 0;
+}
+
+static bool known_before(const struct task_memory *m, const struct proc_smap *v)
+{
+	for (size_t i = 0; i < m->n_smaps; i++)
+		if (m->smap[i].start == v->start && m->smap[i].end == v->end)
+			return true;
+	return false;
+}
+
+/*
+ * Whether mlockall(MCL_FUTURE) is in force is nowhere to be read, but a mapping made
+ * since shows it: our scratch. Only where more is locked than before is it looked at.
+ */
+static int take_lock_future(struct thread *t, struct err *err)
+{
+	struct task_memory *m = memory_of(t->task);
+	scoped struct proc_smap *v = NULL;
+	uint64_t now;
+	size_t n;
+	int rc = locked_kb(t->task->proc, &now, err);
+
+	if (rc < 0 || now <= m->locked_kb)
+		return rc;
+	rc = proc_smaps_read(t->task->proc, &v, &n, err);
+	for (size_t i = 0; !rc && i < n; i++) {
+		if (!(v[i].flags & VMF_BIT(VMF_LO)) || known_before(m, &v[i]))
+			continue;
+		t->extra->has_lock_future = true;
+		t->extra->lock_future |= MCL_FUTURE;
+		if (v[i].flags & VMF_BIT(VMF_LF))
+			t->extra->lock_future |= MCL_ONFAULT;
+	}
+	return rc;
+}
+
 static int mm_look(struct saver *s, struct thread *t, struct err *err)
 {
 	MmEntry *mm = memory_mm(t->task);
@@ -61,7 +112,9 @@ static int mm_look(struct saver *s, struct thread *t, struct err *err)
 	if (rc < 0)
 		return rc;
 	take_places(mm, st);
-	rc = take_auxv(t, mm, err);
+	rc = locked_kb(t->task->proc, &memory_of(t->task)->locked_kb, err);
+	if (!rc)
+		rc = take_auxv(t, mm, err);
 	if (rc < 0)
 		return rc;
 	rc = file_add_link(s->files, t->task, "exe", O_RDONLY, &mm->exe_file_id, err);
@@ -83,7 +136,7 @@ static int mm_save(struct saver *s, struct thread *t, struct plan *p, uint64_t a
 		   struct err *err)
 {
 	t->task->mm->mm_brk = plan_ret(p, asked);
-	return 0;
+	return take_lock_future(t, err);
 }
 
 /* --- rebuilding -------------------------------------------------------------------- */
@@ -155,19 +208,34 @@ static int exe_take(struct builder *b, struct thread *t, struct batch *batch, in
 	return rc;
 }
 
+static int lock_future(struct thread *t, struct batch *batch, struct err *err)
+{
+	uint32_t flags = t->extra && t->extra->has_lock_future ? t->extra->lock_future : 0;
+	int rc;
+
+	if (!(flags & MCL_FUTURE))
+		return 0;
+	rc = batch_room(batch, 1, 0, err);
+	if (!rc)
+		plan_add(&batch->plan, PLAN_MUST, "mlockall", SYS_mlockall,
+			 flags & (MCL_FUTURE | MCL_ONFAULT));
+	return rc;
+}
+
 static int mm_rebuild(struct builder *b, struct thread *t, struct batch *batch, struct err *err)
 {
 	struct auxv_words auxv;
-	int exe_fd, rc;
+	int exe_fd = -1, rc;
 
 	rc = auxv_of(t, &auxv, err);
 	if (!rc)
 		rc = exe_take(b, t, batch, &exe_fd, err);
 	if (!rc)
 		rc = batch_room(batch, 2, sizeof(auxv) + sizeof(struct prctl_mm_map) + 16, err);
-	if (!rc)
-		mm_row(batch, t->task->mm, &auxv, exe_fd);
-	return rc;
+	if (rc < 0)
+		return rc;
+	mm_row(batch, t->task->mm, &auxv, exe_fd);
+	return lock_future(t, batch, err);
 }
 
 const struct task_kind kind_mm = {

@@ -692,9 +692,28 @@ static uint32_t run_flags(const struct pagemap *p, const char *addr)
 	return r ? r->flags : 0;
 }
 
+/* The number of the object at SHARED: none other has its size. */
+static uint32_t shared_id(int dir)
+{
+	struct img_reader *r = NULL;
+	MemfdInodeEntry *e;
+	struct err err = {};
+	uint32_t id = 0;
+
+	ok(&err, img_open(&r, &err, dir, "memfd.img"));
+	while (img_next(r, &e, &err) == 1) {
+		if (!strcmp(e->name, "/dev/zero") && e->size == 32 * P)
+			id = e->shmid;
+		memfd_inode_entry__free_unpacked(e, NULL);
+	}
+	img_reader_release(&r);
+	assert_int_not_equal(id, 0);
+	return id;
+}
+
 static void check_increment(struct here *h)
 {
-	struct pagemap p = {}, shared = {};
+	struct pagemap p = {};
 	struct err err = {};
 	char name[64];
 	int dir = chain_checkpoint(chain_dirfd(h->chain), 2, &err);
@@ -711,8 +730,16 @@ static void check_increment(struct here *h)
 	assert_int_equal(run_flags(&p, place(ZEROS) + 5 * P), PAGE_PRESENT);
 	assert_int_equal(run_flags(&p, place(FILE_PRIVATE) + 2 * P), PAGE_IN_PARENT);
 	pagemap_release(&p);
+
+	snprintf(name, sizeof(name), "pagemap-shmem-%u.img", shared_id(dir));
+	p = (struct pagemap) {};
+	ok(&err, pagemap_load(&p, dir, name, &err));
+	assert_int_equal(run_flags(&p, (char *)(2 * P)), PAGE_IN_PARENT);
+	assert_int_equal(run_flags(&p, (char *)(4 * P)), PAGE_PRESENT);
+	assert_int_equal(run_flags(&p, (char *)(6 * P)), 0);
+	assert_int_equal(run_flags(&p, (char *)(18 * P)), PAGE_IN_PARENT);
+	pagemap_release(&p);
 	close(dir);
-	pagemap_release(&shared);
 }
 
 static void increments_hold_what_changed(void **state)
