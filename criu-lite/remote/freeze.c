@@ -18,10 +18,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define PID_LIMIT    (1u << 22) /* the kernel's PID_MAX_LIMIT */
-#define VFORK_WAIT   3000000	/* ns until a thread that does not stop is looked at */
-#define LAST_WAIT    100	/* ms for threads that never stopped, when letting go */
-#define LEADER_ENDED "its first thread has ended while others go on"
+#define PID_LIMIT      (1u << 22) /* the kernel's PID_MAX_LIMIT */
+#define VFORK_WAIT     3000000	  /* ns until a thread that does not stop is looked at */
+#define LAST_WAIT      100	  /* ms for threads that never stopped, when letting go */
+#define TASKS_A_SECOND 200	  /* whose plans are surely collected in that time */
+#define LEADER_ENDED   "its first thread has ended while others go on"
 
 struct freeze {
 	struct tree *tree;
@@ -264,6 +265,8 @@ static void drop_thread(struct task *task, size_t i)
 	memmove(&task->thread[i], &task->thread[i + 1],
 		(task->n_threads - i - 1) * sizeof(*task->thread));
 	task->n_threads--;
+	for (; i < task->n_threads; i++)
+		task->thread[i]->index = i;
 }
 
 /* A zombie by now, or gone altogether. */
@@ -494,17 +497,31 @@ static void order_tasks(struct freeze *f)
 	free(sorted);
 }
 
+static void drop_task(struct freeze *f, size_t i)
+{
+	struct tree *tree = f->tree;
+	struct task *task = tree->task[i];
+
+	memmove(&tree->task[i], &tree->task[i + 1], (--tree->n_tasks - i) * sizeof(*tree->task));
+	free_task(f, task);
+}
+
 static int describe(struct freeze *f, struct err *err)
 {
+	struct tree *tree = f->tree;
 	struct task *task;
 
-	for_each_task (task, f->tree) {
-		int rc = read_stat(task, err);
+	for (size_t i = 0; i < tree->n_tasks; i++) {
+		int rc = read_stat(tree->task[i], err);
 
-		if (rc < 0)
+		if (rc == -ESRCH && tree->task[i]->state == TASK_DEAD)
+			drop_task(f, i--); /* reaped before its parent stopped */
+		else if (rc < 0)
 			return rc;
 	}
 	order_tasks(f);
+	for_each_task (task, f->tree)
+		task->remote->limit_s = 1 + (unsigned int)(f->tree->n_tasks / TASKS_A_SECOND);
 	return 0;
 }
 

@@ -26,10 +26,11 @@ _Static_assert(sizeof(struct runner_board) <= SCRATCH_PAGE, "the board is one pa
 struct task_remote {
 	struct gadgets gadgets;
 	unsigned int timeout_ms;
-	bool protected; /* frames are there: it could let itself go */
-	bool inside;	/* the leader has left its own code */
-	bool mapped;	/* scratch is there */
-	bool lost;	/* it let itself go while we were not looking */
+	unsigned int limit_s; /* a runner waits so long for the tool, then lets its thread go */
+	bool protected;	      /* frames are there: it could let itself go */
+	bool inside;	      /* the leader has left its own code */
+	bool mapped;	      /* scratch is there */
+	bool lost;	      /* it let itself go while we were not looking */
 
 	uint64_t scratch, scratch_len; /* in the task */
 	size_t slots;

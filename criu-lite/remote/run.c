@@ -9,7 +9,6 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define LIMIT_S	      1	       /* the runner waits so long for the tool */
 #define LIMIT_NEVER_S 31536000 /* where it could do nothing about it */
 #define GRACE_NS      20000000 /* for the last thread out, see runner.S */
 #define POLL_NS	      1000000  /* between two looks for unasked stops */
@@ -19,7 +18,7 @@ void slice_reset(struct task_remote *r, size_t slot)
 	struct runner_slice *s = scratch_slice(r, slot);
 
 	memset(s, 0, offsetof(struct runner_slice, row));
-	s->limit.sec = r->protected ? LIMIT_S : LIMIT_NEVER_S;
+	s->limit.sec = r->protected ? r->limit_s : LIMIT_NEVER_S;
 	s->grace.nsec = GRACE_NS;
 	s->sigreturn = r->gadgets.sigreturn;
 	s->call = r->gadgets.call;
