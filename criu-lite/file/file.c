@@ -175,39 +175,66 @@ static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *s
 
 /* --- one table ---------------------------------------------------------------------- */
 
-static void add_fdinfo(struct task *task, const struct open_seen *o, int fd, bool cloexec)
+static void add_fdinfo(struct task *task, uint32_t id, FdTypes type, int fd, bool cloexec)
 {
 	FdinfoEntry *row = xmalloc(sizeof(*row));
 
 	fdinfo_entry__init(row);
-	row->id = o->id;
-	row->type = o->type;
+	row->id = id;
+	row->type = type;
 	row->fd = fd;
 	row->flags = cloexec ? FD_CLOEXEC : 0;
 	task->fdinfo[task->n_fdinfo++] = row;
+}
+
+/* A child most often has what its parent has, under the same number: one question is enough. */
+static const FdinfoEntry *inherited(const struct task *task, int fd)
+{
+	const struct task *parent = task->parent;
+	const FdinfoEntry *row = parent ? file_table_row(parent, fd) : NULL;
+
+	return row && syscall(SYS_kcmp, task->pid, parent->pid, KCMP_FILE, fd, fd) == 0 ? row
+											: NULL;
+}
+
+/* One that is no inheritance; its id is 0 if no kind claims it. */
+static int collect_own(struct file_save *s, struct fd_look *l, uint32_t *id, FdTypes *type,
+		       struct err *err)
+{
+	struct file_save_state *state = file_state(s);
+	struct open_seen *key, *found;
+	char name[32];
+	int rc;
+
+	snprintf(name, sizeof(name), "fd/%d", l->fd);
+	if (fstatat(proc_dirfd(l->task->proc), name, &l->st, 0) < 0)
+		return err_errno(err, "task %d: fd %d: stat", l->task->pid, l->fd);
+	key = new_open(l, &state->kcmp_error);
+	rc = seen_before(state, key, &found, err);
+	if (!rc && found == key)
+		rc = save_open(s, l, key, err);
+	if (rc < 0)
+		return rc;
+	*id = found->id;
+	*type = found->type;
+	return 0;
 }
 
 static int collect_fd(struct file_save *s, struct task *task, int fd, struct err *err)
 {
 	struct proc_fdinfo info = {};
 	struct fd_look l = { .task = task, .fd = fd, .info = &info, .copy = -1 };
-	struct file_save_state *state = file_state(s);
-	struct open_seen *key, *found;
-	char name[32];
-	int rc;
+	const FdinfoEntry *parents = inherited(task, fd);
+	uint32_t id = parents ? parents->id : 0;
+	FdTypes type = parents ? parents->type : FD_TYPES__UND;
+	int rc = proc_fdinfo_read(task->proc, fd, &info, err);
 
-	snprintf(name, sizeof(name), "fd/%d", fd);
-	if (fstatat(proc_dirfd(task->proc), name, &l.st, 0) < 0)
-		return err_errno(err, "task %d: fd %d: stat", task->pid, fd);
-	rc = proc_fdinfo_read(task->proc, fd, &info, err);
 	if (rc < 0)
 		return err_add(err, rc, "task %d: fd %d", task->pid, fd);
-	key = new_open(&l, &state->kcmp_error);
-	rc = seen_before(state, key, &found, err);
-	if (!rc && found == key)
-		rc = save_open(s, &l, key, err);
-	if (!rc && found->id)
-		add_fdinfo(task, found, fd, info.flags & O_CLOEXEC);
+	if (!parents)
+		rc = collect_own(s, &l, &id, &type, err);
+	if (!rc && id)
+		add_fdinfo(task, id, type, fd, info.flags & O_CLOEXEC);
 	proc_fdinfo_release(&info);
 	return rc;
 }

@@ -31,6 +31,8 @@ struct pipes_save {
 	struct pipe_seen **pipe;
 	size_t n, cap;
 	void *by_inode;
+	/* A pipe of our own that contents are copied to, used again and again; empty in between. */
+	int mirror[2], mirror_size;
 };
 
 /* --- noting ends --------------------------------------------------------------------- */
@@ -93,8 +95,10 @@ void pipe_ends_see(struct pipes_save **pipes, const struct fd_look *l, uint32_t 
 	uint32_t mode = l->info->flags & O_ACCMODE;
 	struct pipe_seen *p;
 
-	if (!*pipes)
+	if (!*pipes) {
 		*pipes = xcalloc(1, sizeof(**pipes));
+		(*pipes)->mirror[0] = (*pipes)->mirror[1] = -1;
+	}
 	p = find_or_add(*pipes, l);
 	if (mode != O_WRONLY)
 		note_end(p, READ_END, l);
@@ -105,20 +109,33 @@ void pipe_ends_see(struct pipes_save **pipes, const struct fd_look *l, uint32_t 
 
 /* --- contents -------------------------------------------------------------------------- */
 
-/* A pipe of our own with as many slots: tee(2) copies slots, and stops when there are no more. */
-static int mirror_pipe(int of, int mirror[2], uint32_t *size, struct err *err)
+/* tee(2) copies slots, and stops when there are no more: make it as many as @of has. */
+static int fit_mirror(struct pipes_save *s, int of, uint32_t *size, struct err *err)
 {
-	int want = fcntl(of, F_GETPIPE_SZ), have;
+	int want = fcntl(of, F_GETPIPE_SZ);
 
 	if (want < 0)
 		return err_errno(err, "capacity (F_GETPIPE_SZ)");
-	if (pipe2(mirror, O_CLOEXEC | O_NONBLOCK) < 0)
-		return err_errno(err, "pipe");
-	have = fcntl(mirror[1], F_GETPIPE_SZ);
-	if (have < want && fcntl(mirror[1], F_SETPIPE_SZ, want) < 0)
-		return err_errno(err, "a pipe of %d bytes (see /proc/sys/fs/pipe-max-size)", want);
+	if (s->mirror[0] < 0) {
+		if (pipe2(s->mirror, O_CLOEXEC | O_NONBLOCK) < 0)
+			return err_errno(err, "pipe");
+		s->mirror_size = fcntl(s->mirror[1], F_GETPIPE_SZ);
+	}
+	if (s->mirror_size < want) {
+		if (fcntl(s->mirror[1], F_SETPIPE_SZ, want) < 0)
+			return err_errno(err, "a pipe of %d bytes (see /proc/sys/fs/pipe-max-size)",
+					 want);
+		s->mirror_size = want;
+	}
 	*size = want;
 	return 0;
+}
+
+static void drop_mirror(struct pipes_save *s)
+{
+	mem_close_p(&s->mirror[0]);
+	mem_close_p(&s->mirror[1]);
+	s->mirror[0] = s->mirror[1] = -1;
 }
 
 /* A read ends at the end of a packet (O_DIRECT in pipe(2)); else it takes all there is. */
@@ -194,29 +211,31 @@ static int stranger_at(const char *what, const char *end, struct err *err)
 		       "%s whose %s end is held outside of the tree is not supported", what, end);
 }
 
-static int look_inside(struct pipe_seen *p, int copy, const char *what, struct err *err)
+static int look_inside(struct pipes_save *s, struct pipe_seen *p, int copy, const char *what,
+		       struct err *err)
 {
-	int mirror[2] = { -1, -1 }, reader = -1, len = 0, rc;
+	int reader = -1, len = 0, rc;
 
 	if (!p->task[READ_END] && has_readers(copy))
 		return stranger_at(what, "read", err);
 	rc = reader_of(p, copy, &reader, err);
 	if (!rc)
-		rc = mirror_pipe(reader, mirror, &p->size, err);
+		rc = fit_mirror(s, reader, &p->size, err);
 	if (!rc && ioctl(reader, FIONREAD, &len) < 0)
 		rc = err_errno(err, "FIONREAD");
-	if (!rc && !p->task[WRITE_END] && has_writers(reader, mirror[1], len))
+	if (!rc && !p->task[WRITE_END] && has_writers(reader, s->mirror[1], len))
 		rc = stranger_at(what, "write", err);
 	if (!rc)
-		rc = copy_data(p, reader, mirror, len, err);
-	mem_close_p(&mirror[0]);
-	mem_close_p(&mirror[1]);
+		rc = copy_data(p, reader, s->mirror, len, err);
 	mem_close_p(&reader);
+	/* What may be left in it must not get into the next. */
+	if (rc < 0)
+		drop_mirror(s);
 	return rc;
 }
 
-static int settle_one(struct pipe_seen *p, const char *what, struct refusals *refusals,
-		      struct err *err)
+static int settle_one(struct pipes_save *s, struct pipe_seen *p, const char *what,
+		      struct refusals *refusals, struct err *err)
 {
 	enum end end = p->task[READ_END] ? READ_END : WRITE_END;
 	const struct task *task = p->task[end];
@@ -226,7 +245,7 @@ static int settle_one(struct pipe_seen *p, const char *what, struct refusals *re
 
 	if (copy < 0)
 		return copy;
-	rc = look_inside(p, copy, what, &why);
+	rc = look_inside(s, p, copy, what, &why);
 	if (rc == ERR_REFUSED) {
 		refuse(refusals, "task %d: fd %d: %s", task->pid, fd, why.text);
 		return 0;
@@ -240,7 +259,7 @@ int pipe_ends_settle(struct pipes_save *pipes, const char *what, struct refusals
 	int rc = 0;
 
 	for (size_t i = 0; pipes && !rc && i < pipes->n; i++)
-		rc = settle_one(pipes->pipe[i], what, refusals, err);
+		rc = settle_one(pipes, pipes->pipe[i], what, refusals, err);
 	return rc;
 }
 
@@ -303,6 +322,7 @@ void pipe_ends_save_release(struct pipes_save **pipes)
 		free(s->pipe[i]->packet);
 		free(s->pipe[i]);
 	}
+	drop_mirror(s);
 	free(s->pipe);
 	free(s);
 }
