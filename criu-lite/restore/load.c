@@ -49,6 +49,8 @@ static int open_checkpoint(struct loaded *l, const char *dir, uint32_t seq, stru
 	if (seq && !chain_has(l->chain, seq))
 		return err_set(err, -ENOENT, "%s: there is no checkpoint %u", dir, seq);
 	l->seq = seq ? seq : chain_newest(l->chain);
+	if (!l->seq && faccessat(chain_dirfd(l->chain), "inventory.img", F_OK, 0) < 0)
+		return err_set(err, -ENOENT, "%s: there is no checkpoint", dir);
 	rc = chain_checkpoint(chain_dirfd(l->chain), l->seq, err);
 	if (rc < 0)
 		return rc;
