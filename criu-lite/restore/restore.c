@@ -245,19 +245,26 @@ static int build_state(struct story *s, struct err *err)
 
 /* --- the commit ------------------------------------------------------------------------------ */
 
+/* Who sees the file sees the number in it. */
 static int write_pidfile(struct story *s, struct err *err)
 {
 	const char *path = s->opt->pidfile;
-	int fd;
+	scoped char *made = NULL;
+	int fd, rc;
 
 	if (!path)
 		return 0;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	made = xasprintf("%s.%d", path, getpid());
+	fd = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_errno(err, "%s", path);
+	rc = dprintf(fd, "%d\n", s->loaded.tree.task[0]->pid) < 0 ? -1 : 0;
+	if (close(fd) < 0 || rc < 0 || rename(made, path) < 0) {
+		rc = err_errno(err, "writing %s", path);
+		unlink(made);
+		return rc;
+	}
 	s->pidfile_made = true;
-	if (dprintf(fd, "%d\n", s->loaded.tree.task[0]->pid) < 0 || close(fd) < 0)
-		return err_errno(err, "writing %s", path);
 	return 0;
 }
 
