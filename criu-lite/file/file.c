@@ -122,9 +122,6 @@ static int save_entry(struct file_save *s, const struct fd_look *l, FileEntry **
 	char what[256];
 	int saved;
 
-	if (l->info->n_locks)
-		return err_set(err, ERR_REFUSED, "a file lock or lease (on %s) is not supported",
-			       l->link);
 	if (!kind) {
 		file_describe(l, what, sizeof(what));
 		return err_set(err, ERR_REFUSED, "%s is not supported", what);
@@ -220,6 +217,19 @@ static int collect_own(struct file_save *s, struct fd_look *l, uint32_t *id, FdT
 	return 0;
 }
 
+/* Asked of every descriptor: on a shared description each task can have locks of its own. */
+static void refuse_lock(struct file_save *s, const struct task *task, int fd)
+{
+	scoped char *path = NULL;
+	char name[32];
+
+	snprintf(name, sizeof(name), "fd/%d", fd);
+	if (proc_readlink(task->proc, name, &path, NULL) < 0)
+		path = xstrdup("?");
+	refuse(s->refusals, "task %d: fd %d: a file lock or lease (on %s) is not supported",
+	       task->pid, fd, path);
+}
+
 static int collect_fd(struct file_save *s, struct task *task, int fd, struct err *err)
 {
 	struct proc_fdinfo info = {};
@@ -231,6 +241,8 @@ static int collect_fd(struct file_save *s, struct task *task, int fd, struct err
 
 	if (rc < 0)
 		return err_add(err, rc, "task %d: fd %d", task->pid, fd);
+	if (info.n_locks)
+		refuse_lock(s, task, fd);
 	if (!parents)
 		rc = collect_own(s, &l, &id, &type, err);
 	if (!rc && id)

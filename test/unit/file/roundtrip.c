@@ -873,6 +873,47 @@ static void test_anon(void **state)
 	original_end(&o);
 }
 
+static void prepare_lock_of_child(void)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int ready[2], fd = must(open(in_dir("by-child"), O_CREAT | O_RDWR, 0600));
+	char c;
+
+	must(pipe(ready));
+	if (!must(fork())) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(PUPPET_BUSY);
+		must(fcntl(fd, F_SETLK, &lock));
+		syscall(SYS_close_range, 1, ~0U, 0);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	must(read(ready[0], &c, 1));
+	close(ready[0]);
+}
+
+/* The description is the parent's, and so was saved before, but the lock is not. */
+static void test_lock_of_child(void **state)
+{
+	struct refusals no = {};
+	struct original o;
+	struct err err = {};
+	char line[300];
+
+	original_start(&o, prepare_lock_of_child);
+	task_of(&o.tree, only_child(o.pid))->parent = o.task;
+	struct file_save s = { .tree = &o.tree, .refusals = &no };
+	ok(files_collect(&s, &err), &err);
+	assert_int_equal(no.n, 1);
+	snprintf(line, sizeof(line), "task %d: fd 0: a file lock or lease (on %s) is not supported",
+		 o.tree.task[1]->pid, in_dir("by-child"));
+	assert_string_equal(no.line[0], line);
+	files_save_release(&s);
+	refusals_release(&no);
+	original_end(&o);
+}
+
 static int strange[2]; /* ends that the test itself keeps */
 
 static void prepare_strange(void)
@@ -996,8 +1037,8 @@ int main(void)
 		cmocka_unit_test(test_owners),	      cmocka_unit_test(test_many),
 		cmocka_unit_test(test_family),	      cmocka_unit_test(test_sockets),
 		cmocka_unit_test(test_gone),	      cmocka_unit_test(test_anon),
-		cmocka_unit_test(test_strangers),     cmocka_unit_test(test_lost_target),
-		cmocka_unit_test(test_changed_files),
+		cmocka_unit_test(test_lock_of_child), cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_lost_target),   cmocka_unit_test(test_changed_files),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
