@@ -108,7 +108,7 @@ static int stand_at_chain(struct task *task, struct err *err)
 	struct regs at_chain;
 	int rc = 0;
 
-	r->chain = regs_sp(&t->regs);
+	r->chain = r->chain_self = regs_sp(&t->regs);
 	if (r->protected) {
 		r->leader_page = r->room_hi - SCRATCH_PAGE;
 		build_leader_page(task, page);
@@ -116,7 +116,9 @@ static int stand_at_chain(struct task *task, struct err *err)
 		if (rc < 0)
 			return rc;
 		r->chain = r->leader_page + A_AT - 8;
-		regs_sigreturn(&at_chain, &t->regs, r->gadgets.sigreturn, r->leader_page + A_AT);
+		r->chain_self = r->leader_page + B_AT - 8;
+		/* There is no scratch yet: not by way of frame A. */
+		regs_sigreturn(&at_chain, &t->regs, r->gadgets.sigreturn, r->leader_page + B_AT);
 		rc = regs_set(t->tid, &at_chain, err);
 		STEP();
 	}

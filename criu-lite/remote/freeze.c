@@ -149,12 +149,25 @@ static int add_task(struct freeze *f, pid_t pid, struct err *err)
 	return 1;
 }
 
+static bool all_held(const struct task *task)
+{
+	struct thread *t;
+
+	for_each_thread (t, task)
+		if (!t->tracee || !t->tracee->held)
+			return false;
+	return true;
+}
+
+/* The list is exact only while nobody can fork; to read it sooner would be for nothing. */
 static int add_children(struct freeze *f, const struct task *task, struct err *err)
 {
 	scoped int *pids = NULL;
 	size_t n = 0;
 	int added = 0;
 
+	if (!all_held(task))
+		return 0;
 	if (proc_children_read(task->proc, &pids, &n, NULL) < 0)
 		return 0;
 	for (size_t i = 0; i < n; i++) {

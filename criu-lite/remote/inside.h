@@ -40,7 +40,8 @@ struct task_remote {
 	uint64_t room_lo, room_hi; /* its unused pages; equal: none */
 	uint64_t frames_lo;	   /* the lowest page written so far */
 	uint64_t leader_page;	   /* holds the leader's two frames */
-	uint64_t chain;		   /* stack pointer from which a `ret` starts the rescue */
+	uint64_t chain;	     /* stack pointer from which a `ret` unmaps scratch, then is the task */
+	uint64_t chain_self; /* the same without unmapping */
 };
 
 static inline struct tracee *leader_tracee(const struct task *task)

@@ -68,10 +68,12 @@ int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct e
 	return 0;
 }
 
-static int call(struct task *task, const uint64_t nr_args[7], int64_t *ret, struct err *err)
+/* Should the tool die meanwhile, the call's `ret` takes the task on to the frame behind @chain. */
+static int call(struct task *task, uint64_t chain, const uint64_t nr_args[7], int64_t *ret,
+		struct err *err)
 {
 	struct task_remote *r = task->remote;
-	int rc = tracee_call(leader_tracee(task), r->gadgets.syscall_ret, r->chain, nr_args,
+	int rc = tracee_call(leader_tracee(task), r->gadgets.syscall_ret, chain, nr_args,
 			     r->timeout_ms, ret, err);
 
 	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
@@ -85,7 +87,7 @@ static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot,
 		(uint64_t)-1, 0
 	};
 	int64_t ret;
-	int rc = call(task, mmap_call, &ret, err);
+	int rc = call(task, task->remote->chain, mmap_call, &ret, err);
 
 	if (rc < 0)
 		return rc;
@@ -157,7 +159,7 @@ int scratch_map(struct task *task, struct err *err)
 	r->mapped = true;
 	rc = map_in_task(task, r->scratch, SCRATCH_PAGE, PROT_READ | PROT_EXEC, MAP_FIXED, err);
 	if (rc == 0)
-		rc = call(task, dont_fork, &ret, err);
+		rc = call(task, r->chain, dont_fork, &ret, err);
 	return rc < 0 ? rc : share(task, err);
 }
 
@@ -169,7 +171,7 @@ int scratch_unmap(struct task *task, struct err *err)
 	int rc = 0;
 
 	if (r->mapped)
-		rc = call(task, munmap_call, &ret, err);
+		rc = call(task, r->chain_self, munmap_call, &ret, err);
 	r->mapped = false;
 	return rc;
 }
