@@ -2,13 +2,16 @@
 #include "criu-lite/restore/pids.h"
 #include "base/mem.h"
 #include "criu-lite/proc/stat.h"
+#include "criu-lite/proc/status.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define DYING_MS 2000
+#define DYING_MS   2000
+#define PF_EXITING 4 /* linux/sched.h, in /proc/PID/stat */
 
 static bool stat_of(pid_t pid, struct proc_stat *st)
 {
@@ -49,6 +52,24 @@ int pid_taken(pid_t pid, struct err *err)
 	return err_set(err, -EEXIST, "pid %d is taken by %s", pid, st.comm);
 }
 
+static bool was_killed(pid_t pid)
+{
+	struct proc_status st = {};
+	scoped_proc dir = NULL;
+	bool killed;
+
+	if (proc_open(&dir, NULL, pid, NULL) || proc_status_read(dir, &st, NULL))
+		return true;
+	killed = (st.sig_pending | st.shared_pending) >> (SIGKILL - 1) & 1;
+	proc_status_release(&st);
+	return killed;
+}
+
+static bool is_dying(const struct proc_stat *st)
+{
+	return strchr("ZX", st->state) || st->flags & PF_EXITING || was_killed(st->pid);
+}
+
 /* One that has just ended is on its way out: its parent gets a moment to wait for it. */
 static int check(pid_t pid, struct err *err)
 {
@@ -56,7 +77,7 @@ static int check(pid_t pid, struct err *err)
 	struct proc_stat st;
 
 	for (int i = 0; stat_of(pid, &st); i++) {
-		if (i == DYING_MS || !strchr("ZX", st.state))
+		if (i == DYING_MS || !is_dying(&st))
 			return pid_taken(pid, err);
 		nanosleep(&ms, NULL);
 	}
