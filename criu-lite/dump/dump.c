@@ -276,7 +276,7 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	if (rc < 0)
 		return rc;
 	phases_move(&d->phases, &c->phases, &c->n_phases);
-	c->frozen_us = d->frozen_us;
+	c->frozen_us = d->froze ? now_us() - d->froze : d->frozen_us;
 	c->total_us = now_us() - d->begun;
 	rc = chain_commit(d->chain, c, err);
 	c->total_us = now_us() - d->begun;
