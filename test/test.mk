@@ -59,27 +59,13 @@ demo:
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all >/dev/null
 	@BUILD=$(BUILD) scripts/demo
 
-# --- sanitizers and fuzzers -------------------------------------------------
+# --- sanitizers --------------------------------------------------------------
 SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 sanitize:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize SANITIZE="$(SANITIZERS)" CFLAGS="-O1 -g" all units test-programs >/dev/null
 	@BUILD=$(BUILD)/sanitize test/check.sh units
 
-FUZZ_SECONDS ?= 60
-FUZZERS = $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/test/fuzz/%,$(wildcard test/fuzz/*.c))
+include test/fuzz/fuzz.mk
 
-fuzz:
-	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SANITIZE="-fsanitize=fuzzer-no-link,address,undefined" \
-		CFLAGS="-O1 -g" fuzzers
-	@for f in $(FUZZERS); do echo "# $$f"; mkdir -p $(BUILD)/corpus/$$(basename $$f); \
-		$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -print_final_stats=0 -verbosity=0 \
-		$(BUILD)/corpus/$$(basename $$f) || exit 1; done
-
-fuzzers: $(patsubst test/fuzz/%.c,$(BUILD)/test/fuzz/%,$(wildcard test/fuzz/*.c))
-
-$(BUILD)/test/fuzz/%: test/fuzz/%.c $(call lib,images) $(call lib,criu-lite/proc) $(call lib,proto) $(call lib,base)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -pie -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
-
-.PHONY: units test-programs deps-test check stress lint demo sanitize fuzz fuzzers
+.PHONY: units test-programs deps-test check stress lint demo sanitize
