@@ -146,7 +146,7 @@ static void look_at_threads(struct look *look, const struct proc_dir *task)
 /* Scratch of a tool that died: shared anonymous code that begins like our runner. */
 static bool holds_scratch(pid_t pid, const struct proc_vma *v, size_t n)
 {
-	size_t len = (size_t)(runner_end - runner_start);
+	size_t len = runner_len;
 	char code[4096];
 
 	for (size_t i = 0; i < n; i++) {

@@ -141,7 +141,7 @@ static int share(struct task *task, struct err *err)
 		rc = map_here(task, r->mem + SCRATCH_PAGE, r->scratch + SCRATCH_PAGE,
 			      r->scratch_len - SCRATCH_PAGE, err);
 	if (rc == 0)
-		memcpy(r->mem, runner_start, (size_t)(runner_end - runner_start));
+		memcpy(r->mem, runner_start, runner_len);
 	STEP();
 	return rc;
 }

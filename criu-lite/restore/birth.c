@@ -90,7 +90,7 @@ static int map_scratch(struct nursery *h, struct builder *b, struct err *err)
 	h->end = h->park = at + len;
 	if (h->park_len)
 		munmap((void *)(uintptr_t)h->park, h->park_len);
-	memcpy(p, runner_restore_start, (size_t)(runner_restore_end - runner_restore_start));
+	memcpy(p, runner_restore_start, runner_restore_len);
 	if (mprotect(p, PAGE, PROT_READ | PROT_EXEC) < 0)
 		return err_errno(err, "making the runner executable");
 	return 0;

@@ -1,6 +1,6 @@
 /* runner-restore.S - what a newborn executes until it is let go; see runner-restore.h. */
 #include "criu-lite/arch/x86-64/runner-restore.h"
-#include "criu-lite/arch/x86-64/runner-rows.h"
+#include "criu-lite/arch/x86-64/runner-rows.inc"
 
 #define NR_close	3
 #define NR_poll		7
@@ -12,8 +12,8 @@
 #define POLLIN		1
 
 	.section .rodata
-	.globl	runner_restore_start, runner_restore_end
-	.hidden	runner_restore_start, runner_restore_end
+	.globl	runner_restore_start, runner_restore_len
+	.hidden	runner_restore_start, runner_restore_len
 	.balign	16
 runner_restore_start:
 look:
@@ -86,4 +86,8 @@ die:
 	syscall
 	ud2
 runner_restore_end:
+
+	.balign	4
+runner_restore_len:
+	.long	runner_restore_end - runner_restore_start
 	.section .note.GNU-stack,"",@progbits

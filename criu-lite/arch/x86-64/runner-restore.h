@@ -70,6 +70,7 @@ _Static_assert(sizeof(struct newborn_words) <= sizeof(((struct runner_slice *)0)
 	       "they fit where the other runner has nothing");
 _Static_assert(sizeof(struct newborn_slice) % 4096 == 0, "slices are whole pages");
 
-extern const char runner_restore_start[], runner_restore_end[];
+extern const char runner_restore_start[];
+extern const uint32_t runner_restore_len; /* bytes */
 #endif
 #endif

@@ -1,13 +1,13 @@
 /* runner.S - walks plans inside a task that goes on afterwards; see runner.h. */
-#include "criu-lite/arch/x86-64/runner-rows.h"
+#include "criu-lite/arch/x86-64/runner-rows.inc"
 
 #define NR_rt_sigreturn	   15
 #define NR_rt_sigtimedwait 128
 #define EAGAIN		   11
 
 	.section .rodata
-	.globl	runner_start, runner_end
-	.hidden	runner_start, runner_end
+	.globl	runner_start, runner_len
+	.hidden	runner_start, runner_len
 
 /* rt_sigtimedwait(nothing, NULL, limit): wakes by a stop or when time is up. */
 .macro wait_for limit
@@ -82,4 +82,8 @@ leave:
 	syscall
 	ud2
 runner_end:
+
+	.balign	4
+runner_len:
+	.long	runner_end - runner_start
 	.section .note.GNU-stack,"",@progbits

@@ -77,6 +77,7 @@ _Static_assert(offsetof(struct plan_row, use) == ROW_OFF_USE, "shared with the r
 _Static_assert(ROW_STOP == 1 && ROW_KEEP == 2, "shared with the runner");
 
 /* The code, to be copied to the start of scratch. */
-extern const char runner_start[], runner_end[];
+extern const char runner_start[];
+extern const uint32_t runner_len; /* bytes */
 
 #endif
