@@ -67,12 +67,30 @@ static char state_of(pid_t pid)
 	return end ? end[2] : '-';
 }
 
+/* Killed with the tool, but it did not get the processor yet to die on. */
+static int is_killed(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long pending = 0, set;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "SigPnd: %lx", &set) == 1 ||
+		    sscanf(line, "ShdPnd: %lx", &set) == 1)
+			pending |= set;
+	if (f)
+		fclose(f);
+	return !f || pending >> (SIGKILL - 1) & 1;
+}
+
 static int living(void)
 {
 	int n = 0;
 
 	for (size_t i = 0; i < 4; i++)
-		n += !strchr("-ZX", state_of(pids[i]));
+		n += !strchr("-ZX", state_of(pids[i])) && !is_killed(pids[i]);
 	return n;
 }
 
@@ -275,7 +293,7 @@ int main(int argc, char **argv)
 	file = mmap(NULL, sizeof(*file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	make_tree(argv[1], path);
 	snprintf(path, sizeof(path), "%d", pids[0]);
-	run((char *[]) { argv[2], "-q", "--tracker", "none", "--kill", "-D", dir, path, NULL });
+	run((char *[]) { argv[2], "-q", "--kill", "-D", dir, path, NULL });
 	end_tree();
 
 	n = count_steps(dir, &us);
