@@ -68,6 +68,7 @@ static int setup(void **state)
 	fclose(f);
 	yard.at[ANON][0] = yard.at[ANON][5 * P] = yard.at[ANON][6 * P] = 1;
 	sum += yard.at[FROM_FILE][2 * P]; /* the file's own page does not count */
+	(void)sum;
 	yard.at[FROM_FILE][3 * P] = 1;
 	yard.at[HOLE][700 << 20] = 1;
 	yard.task.pid = getpid();
