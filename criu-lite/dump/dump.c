@@ -111,11 +111,16 @@ static int freeze(struct story *d, struct err *err)
 {
 	struct freeze_options fo = { .timeout_ms = d->opt->timeout_ms,
 				     .unprotected = d->opt->unprotected };
+	int rc;
 
 	hold_signals(d);
-	d->froze = now_us();
-	phase(&d->phases, "freeze");
-	return tree_freeze(&d->tree, d->opt->pid, &fo, &d->refusals, err);
+	/* What tree_freeze looks up before the first interrupt is no part of the window. */
+	phase(&d->phases, "find");
+	rc = tree_freeze(&d->tree, d->opt->pid, &fo, &d->refusals, err);
+	d->froze = tree_frozen_since(&d->tree) / 1000;
+	if (d->froze)
+		phase_since(&d->phases, "freeze", d->froze);
+	return rc;
 }
 
 /* Everything that is refused is refused here, before anything is written. */

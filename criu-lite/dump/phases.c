@@ -19,15 +19,21 @@ void phases_end(struct phases *p)
 	p->begun = 0;
 }
 
-void phase(struct phases *p, const char *name)
+void phase_since(struct phases *p, const char *name, uint64_t at_us)
 {
 	SdPhase *next = xmalloc(sizeof(*next));
 
-	phases_end(p);
+	if (p->n && p->begun)
+		p->phase[p->n - 1]->us = at_us > p->begun ? at_us - p->begun : 0;
 	sd_phase__init(next);
 	next->name = xstrdup(name);
 	ARRAY_PUSH(p->phase, p->n, p->cap, next);
-	p->begun = now_us();
+	p->begun = at_us;
+}
+
+void phase(struct phases *p, const char *name)
+{
+	phase_since(p, name, now_us());
 }
 
 void phases_move(struct phases *p, SdPhase ***to, size_t *n)

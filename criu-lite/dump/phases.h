@@ -17,6 +17,8 @@ struct phases {
 uint64_t now_us(void); /* CLOCK_MONOTONIC */
 /* The phase before ends here; @name is static text. */
 void phase(struct phases *p, const char *name);
+/* The same, a moment ago. */
+void phase_since(struct phases *p, const char *name, uint64_t at_us);
 void phases_end(struct phases *p);
 /* Hand the list to a message's repeated field. */
 void phases_move(struct phases *p, SdPhase ***to, size_t *n);
