@@ -21,9 +21,9 @@ struct dump_options {
 	const char *tracker; /* "auto" or a tracker's name */
 	bool full;
 	bool unprotected;
-	unsigned timeout_ms; /* of the freeze */
-	enum thaw after;     /* what becomes of the tree */
-	struct progress *progress; /* may be NULL */
+	unsigned timeout_ms;	       /* of the freeze */
+	enum thaw after;	       /* what becomes of the tree */
+	struct progress *progress;     /* may be NULL */
 	void (*say)(const char *line); /* -v; may be NULL */
 };
 

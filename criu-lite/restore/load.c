@@ -325,7 +325,8 @@ static int check_unique(const struct tree *tree, struct err *err)
 	for_each_task (t, tree)
 		for_each_thread (th, t)
 			ARRAY_PUSH(all, n, cap, th->tid);
-	qsort(all, n, sizeof(*all), by_number);
+	if (n)
+		qsort(all, n, sizeof(*all), by_number);
 	for (size_t i = 0; i < n; i++) {
 		if (all[i] <= 0)
 			return err_set(err, -EBADMSG, "%d is no number of a task", all[i]);

@@ -30,7 +30,7 @@ struct saver {
 	struct look *look;	      /* task/look.c: the thread looked at last */
 	struct track *track;
 	struct progress *progress; /* may be NULL */
-	int dirfd; /* the checkpoint being built; -1 before pages are written */
+	int dirfd;		   /* the checkpoint being built; -1 before pages are written */
 	uint64_t pages_used, pages_written, pages_parent, pages_zero;
 };
 
