@@ -81,17 +81,25 @@ static int run_in_leader(struct task *task, struct err *err)
 	return rc;
 }
 
-static int visit(struct task *task, const struct freeze_options *opt, int *answers, struct err *err)
+/* Into all tasks, plans in all, out of all: as a dump does it. */
+static int visit(struct tree *tree, const struct freeze_options *opt, int *answers, struct err *err)
 {
 	struct remote_each each = { .ask = ask, .answer = answer, .arg = answers };
-	int rc = remote_enter(task, opt, err);
+	struct task *task;
+	int rc = 0;
 
-	if (rc == 0)
-		rc = run_in_leader(task, err);
-	if (rc == 0)
-		rc = remote_threads(task, &each, err);
-	if (rc == 0)
-		rc = remote_leave(task, err);
+	for_each_live_task (task, tree)
+		if (rc == 0)
+			rc = remote_enter(task, opt, err);
+	for_each_live_task (task, tree)
+		if (rc == 0)
+			rc = run_in_leader(task, err);
+	for_each_live_task (task, tree)
+		if (rc == 0)
+			rc = remote_threads(task, &each, err);
+	for_each_live_task (task, tree)
+		if (rc == 0)
+			rc = remote_leave(task, err);
 	return rc;
 }
 
@@ -110,12 +118,9 @@ static int once(pid_t pid, const struct freeze_options *opt)
 	start = tree_frozen_since(&tree) / 1000;
 	stopped = now_us();
 	if (rc == 0) {
-		for_each_live_task (task, &tree) {
+		for_each_live_task (task, &tree)
 			n_threads += (int)task->n_threads - 1;
-			rc = visit(task, opt, &answers, &err);
-			if (rc < 0)
-				break;
-		}
+		rc = visit(&tree, opt, &answers, &err);
 	}
 	visited = now_us();
 	if (tree_thaw(&tree, THAW_RUN, &thaw_err) < 0 && rc == 0) {

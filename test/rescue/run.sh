@@ -141,6 +141,26 @@ random_kills() {
 	echo "rescue: $1: $random random kills survived"
 }
 
+# A tree: the killed driver held several tasks at once.
+test_tree() {
+	sh -c "'$out/victim' '$tmp/left' 3 & '$out/victim' '$tmp/right' 4 & wait" &
+	root=$!
+	until [ -s "$tmp/left" ] && [ -s "$tmp/right" ]; do sleep 0.02; done
+	"$out/judge" "$tmp/left" ready
+	"$out/judge" "$tmp/right" ready
+	tree="$root $(cat /proc/$root/task/$root/children)"
+	victims="$victims $tree"
+	step=0
+	while [ $step -lt 250 ]; do
+		die $step $root && for p in $tree; do wait_rescued "$p" || break; done
+		if "$out/judge" "$tmp/left" alive && "$out/judge" "$tmp/right" alive
+		then good
+		else bad "tree: harm after step $step"; return; fi
+		step=$((step + 11))
+	done
+	echo "rescue: a tree of three tasks survived"
+}
+
 state() { sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$1/status"; }
 
 # A stopped task stays stopped, and goes on after SIGCONT.
@@ -188,6 +208,7 @@ compile || { echo "rescue: does not compile" >&2; exit 1; }
 test_every_step
 start random "$out/victim" 24 && random_kills random
 [ -x "$out/victim-go" ] && start go "$out/victim-go" && random_kills go
+test_tree
 test_stopped
 test_seccomp
 echo "rescue: $passed passed, $failed failed"
