@@ -1,9 +1,9 @@
 /* birth.c - cloning the tree: scratch, the first newborn, its children and threads. */
 #include "criu-lite/restore/birth.h"
 #include "base/mem.h"
-#include "criu-lite/proc/maps.h"
 #include "criu-lite/remote/step.h"
 #include "criu-lite/restore/pids.h"
+#include "criu-lite/restore/vdso.h"
 #include "criu-lite/task/memory.h"
 
 #include <errno.h>
@@ -32,38 +32,6 @@
 	(CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM)
 
 /* --- scratch and gate -------------------------------------------------------------- */
-
-static int find_vdso(struct nursery *h, struct err *err)
-{
-	scoped_proc self = NULL;
-	scoped struct proc_vma *vma = NULL;
-	size_t n = 0;
-	int rc = proc_open(&self, NULL, getpid(), err);
-
-	if (!rc)
-		rc = proc_maps_read(self, &vma, &n, err);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < n; i++) {
-		bool code = vma[i].path && !strcmp(vma[i].path, "[vdso]");
-		struct vdso_piece *p = &h->piece[h->n_pieces];
-
-		if (!code && (!vma[i].path || strncmp(vma[i].path, "[vvar", 5)))
-			continue;
-		if (h->n_pieces == ARRAY_SIZE(h->piece))
-			return err_set(err, ERR_REFUSED, "a vdso in more pieces than are known");
-		*p = (struct vdso_piece) {
-			.start = vma[i].start,
-			.len = vma[i].end - vma[i].start,
-			.offset = vma[i].start - h->piece[0].start,
-			.code = code,
-		};
-		if (!h->n_pieces++)
-			p->offset = 0;
-		h->park_len = p->offset + p->len;
-	}
-	return 0;
-}
 
 /* Mapped with the parking place at first, so that that is free in the tool too. */
 static int map_scratch(struct nursery *h, struct builder *b, struct err *err)
@@ -184,7 +152,7 @@ int nursery_open(struct nursery *h, struct builder *b, int top, struct err *err)
 	make_newborns(h);
 	rc = open_gate(h, top, err);
 	if (!rc)
-		rc = find_vdso(h, err);
+		rc = vdso_find(h, err);
 	if (!rc)
 		rc = map_scratch(h, b, err);
 	if (!rc)
@@ -447,18 +415,6 @@ static void drop_descriptors(const struct nursery *h, struct plan *p)
 	plan_add(p, PLAN_MUST, "close all others", SYS_close_range, tool + 1, UINT32_MAX, 0);
 }
 
-static void move_vdso(const struct nursery *h, struct plan *p, uint64_t from, uint64_t to,
-		      bool from_tool)
-{
-	for (size_t i = 0; i < h->n_pieces; i++) {
-		const struct vdso_piece *v = &h->piece[i];
-
-		plan_add(p, PLAN_MUST, "move the vdso", SYS_mremap,
-			 from_tool ? v->start : from + v->offset, v->len, v->len,
-			 MREMAP_MAYMOVE | MREMAP_FIXED, to + v->offset);
-	}
-}
-
 static int empty_first(struct nursery *h, struct newborn *n, struct err *err)
 {
 	struct plan *p = &newborn_batch(n)->plan;
@@ -468,7 +424,7 @@ static int empty_first(struct nursery *h, struct newborn *n, struct err *err)
 	if (rc < 0)
 		return rc;
 	drop_descriptors(h, p);
-	move_vdso(h, p, 0, h->park, true);
+	vdso_park_rows(h, p);
 	plan_add(p, PLAN_MUST, "drop what lies below scratch", SYS_munmap, 0, h->start);
 	plan_add(p, PLAN_MUST, "drop what lies above scratch", SYS_munmap, behind,
 		 USER_END - behind);
@@ -619,68 +575,4 @@ int nursery_settle(struct nursery *h, void (*say)(const char *line), struct err 
 		if (h->births.birth[i]->task && h->births.birth[i]->task->state == TASK_DEAD)
 			rc = end_dead(h->births.birth[i]->newborn, say, err);
 	return rc;
-}
-
-/* --- the vdso --------------------------------------------------------------------------------- */
-
-#define VMA_VDSO (1u << 3)
-#define VMA_VVAR (1u << 12)
-
-static const struct vdso_piece *vdso_code(const struct nursery *h)
-{
-	for (size_t i = 0; i < h->n_pieces; i++)
-		if (h->piece[i].code)
-			return &h->piece[i];
-	return NULL;
-}
-
-/* Where the whole lay in @t; 0: it had none. */
-static int old_place(const struct nursery *h, const struct task *t, uint64_t *at, struct err *err)
-{
-	const struct vdso_piece *code = vdso_code(h);
-	const VmaEntry *vdso = NULL, *vvar = NULL;
-	uint64_t vvar_len = 0;
-
-	for (size_t i = 0; i < t->mm->n_vmas; i++) {
-		const VmaEntry *v = t->mm->vmas[i];
-
-		if (v->status & VMA_VDSO)
-			vdso = v;
-		if (v->status & VMA_VVAR) {
-			vvar = vvar ? vvar : v;
-			vvar_len += v->end - v->start;
-		}
-	}
-	*at = 0;
-	if (!vdso && !vvar)
-		return 0;
-	if (!vdso || !code || vdso->end - vdso->start != code->len ||
-	    h->park_len - code->len != vvar_len || vdso->start < code->offset ||
-	    (vvar && vvar->start != vdso->start - code->offset + (code->offset ? 0 : code->len)))
-		return err_set(
-			err, ERR_REFUSED,
-			"task %d: its vdso and vvar are not laid out as this kernel has them",
-			t->pid);
-	*at = vdso->start - code->offset;
-	return 0;
-}
-
-int nursery_place_vdso(struct nursery *h, struct err *err)
-{
-	struct task *t;
-
-	for_each_live_task (t, h->tree) {
-		struct newborn *n = newborn_leader(t, h);
-		struct plan *p = &newborn_batch(n)->plan;
-		uint64_t at;
-		int rc = old_place(h, t, &at, err);
-
-		if (rc < 0)
-			return rc;
-		if (at)
-			move_vdso(h, p, h->park, at, false);
-		else if (h->park_len)
-			plan_add(p, PLAN_MUST, "drop the vdso", SYS_munmap, h->park, h->park_len);
-	}
-	return nursery_flush(h, err);
 }

@@ -20,7 +20,5 @@ void nursery_close(struct nursery *h);
 int nursery_bear(struct nursery *h, struct err *err);
 /* Groups; then the helpers go and the dead die, each with the status that its parent may ask for. */
 int nursery_settle(struct nursery *h, void (*say)(const char *line), struct err *err);
-/* The vdso from its parking place to where each task had it. */
-int nursery_place_vdso(struct nursery *h, struct err *err);
 
 #endif

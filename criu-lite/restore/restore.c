@@ -7,6 +7,7 @@
 #include "criu-lite/restore/gate.h"
 #include "criu-lite/restore/load.h"
 #include "criu-lite/restore/pids.h"
+#include "criu-lite/restore/vdso.h"
 #include "criu-lite/task/memory.h"
 
 #include <errno.h>
@@ -89,11 +90,13 @@ static int bear(struct story *s, struct err *err)
 	if (!rc)
 		rc = nursery_open(&s->nursery, &s->builder, files_top(&s->files), err);
 	if (!rc)
+		rc = vdso_check(&s->nursery, &s->loaded, err);
+	if (!rc)
 		rc = nursery_bear(&s->nursery, err);
 	if (!rc)
 		rc = nursery_settle(&s->nursery, s->opt->say, err);
 	if (!rc)
-		rc = nursery_place_vdso(&s->nursery, err);
+		rc = vdso_place(&s->nursery, err);
 	return rc;
 }
 

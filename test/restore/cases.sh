@@ -152,6 +152,52 @@ case_stopped_threads()
 	wait $restorer || fail "exit status $?"
 }
 
+# Without what we add to them, images are as another program writes them.
+case_stranger()
+{
+	start_victim vdso
+	dump --tracker none --kill
+	gone
+	cp -r "$ckpt/1" "$dir/images"
+	rm "$dir"/images/criu-lite*
+	ckpt=$dir/images
+	restored
+}
+
+# The same, from a kernel with another vdso: its pages tell.
+case_strange_vdso()
+{
+	start_victim vdso
+	vdso=$(sed -n 's/-.*\[vdso\]$//p' "/proc/$pid/maps")
+	dump --tracker none --kill
+	gone
+	cp -r "$ckpt/1" "$dir/images"
+	rm "$dir"/images/criu-lite*
+	page=$(pages_before "$dir/images" "$vdso") || fail "the vdso is in no pagemap"
+	printf changed | dd of="$dir/images/pages-1.img" bs=1 seek=$((page * 4096 + 2000)) conv=notrunc \
+		2>/dev/null
+	"$BUILD/sd-restore" -d "$dir/images" >"$dir/said" 2>&1
+	[ $? = 3 ] || fail "exit status is not 3: $(cat "$dir/said")"
+	grep -q "vdso of this kernel" "$dir/said" || fail "said $(cat "$dir/said")"
+	[ ! -d "/proc/$pid" ] || fail "a task is left"
+}
+
+# pages_before DIR HEX: how many pages of pages-1.img lie before address HEX
+pages_before()
+{
+	"$BUILD/sd-image" show --json "$1/pagemap-$pid.img" | tr -d ' \n' | tr '{' '\n' |
+		sed -n 's/.*"vaddr":"*\([0-9a-fx]*\).*"nr_pages":"*\([0-9]*\).*/\1 \2/p' | {
+		before=0
+		while read -r at n; do
+			at=$((at))
+			[ $((0x$2)) -ge $at ] && [ $((0x$2)) -lt $((at + n * 4096)) ] &&
+				echo $((before + (0x$2 - at) / 4096)) && exit 0
+			before=$((before + n))
+		done
+		exit 1
+	}
+}
+
 case_many_threads()
 {
 	start_victim threads count=1000
