@@ -39,6 +39,7 @@ cases()
 		;;
 	chain)
 		"$here/chain.sh" list
+		"$here/restore/cases.sh" list
 		;;
 	trackers)
 		for tracker in wp-async hash none; do
