@@ -39,7 +39,7 @@ static void set_builder(struct story *s)
 		.tree = &s->loaded.tree,
 		.files = &s->files,
 		.dirfd = s->loaded.dirfd,
-		.chain_dirfd = chain_dirfd(s->loaded.chain),
+		.chain_dirfd = s->loaded.chain ? chain_dirfd(s->loaded.chain) : -1,
 		.seq = s->loaded.seq,
 		.seccomp = s->loaded.seccomp,
 	};

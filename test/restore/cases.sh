@@ -111,6 +111,9 @@ case_wrong_use()
 	"$BUILD/sd-restore" "$ckpt" 2>"$dir/said"
 	[ $? = 1 ] || fail "an empty DIR: exit status is not 1"
 	grep -q "no checkpoint" "$dir/said" || fail "said $(cat "$dir/said")"
+	"$BUILD/sd-restore" "$dir/none" 2>"$dir/said"
+	[ $? = 1 ] || fail "no such DIR: exit status is not 1"
+	grep -q "$dir/none: No such file" "$dir/said" || fail "said $(cat "$dir/said")"
 }
 
 # Its session is led by somebody else, who lives.
