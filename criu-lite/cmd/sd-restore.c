@@ -27,7 +27,7 @@ static const struct option_row rows[] = {
 
 struct args {
 	struct restore_options restore;
-	bool detach, json, verbose, quiet;
+	bool json, verbose, quiet;
 };
 
 static int take_at(const char *arg, struct args *a, struct err *err)
@@ -51,7 +51,7 @@ static int take(int id, const char *arg, void *into, struct err *err)
 	case OPT_AT:
 		return take_at(arg, a, err);
 	case 'd':
-		a->detach = true;
+		a->restore.detach = true;
 		break;
 	case OPT_PIDFILE:
 		a->restore.pidfile = arg;
@@ -135,6 +135,8 @@ int main(int argc, char **argv)
 		return rc;
 	a.restore.say = a.verbose ? report_say : NULL;
 	signal(SIGCHLD, SIG_DFL);
+	if (!a.restore.detach)
+		stand_in_begin();
 	if (!a.quiet)
 		report_progress_begin(&watch);
 	a.restore.progress = &watch.progress;
@@ -149,5 +151,5 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	root = done.root;
 	restored_release(&done);
-	return a.detach ? EXIT_DONE : stand_in(root, a.restore.shell_job);
+	return a.restore.detach ? EXIT_DONE : stand_in(root, a.restore.shell_job);
 }

@@ -72,23 +72,42 @@ static bool look_after(pid_t root, bool terminal, int *status)
 		if (terminal)
 			stop_too(root, terminal);
 	}
-	if (pid < 0 && errno == ECHILD) {
-		*status = 0;
-		return true;
-	}
-	return false;
+	return pid < 0 && errno == ECHILD;
+}
+
+/* What we were started to ignore (nohup(1)) is not passed on either. */
+static bool is_ignored(int sig)
+{
+	struct sigaction now;
+
+	return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+static sigset_t all_passed_on(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+		if (!is_ignored(passed_on[i]))
+			sigaddset(&set, passed_on[i]);
+	return set;
+}
+
+void stand_in_begin(void)
+{
+	sigset_t set = all_passed_on();
+
+	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 int stand_in(pid_t root, bool terminal)
 {
 	siginfo_t info;
-	sigset_t set;
-	int status = 0;
+	sigset_t set = all_passed_on();
+	int status = 1 << 8; /* should somebody else have waited for it */
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
-		sigaddset(&set, passed_on[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGTTOU, SIG_IGN);
 	give_terminal(root, terminal);

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* From here on signals that are to be passed on wait for stand_in. */
+void stand_in_begin(void);
 /*
  * Wait for the child @root, passing on the signals that would end or stop this
  * program. Returns its exit status; ends by the same signal where it was killed by

@@ -59,6 +59,23 @@ static int read_all(struct story *s, struct err *err)
 	return rc;
 }
 
+/* Detached, its parent would end at once: what it asked to be told then would be a lie. */
+static int check_parent(struct story *s, struct err *err)
+{
+	const struct task *root = s->loaded.tree.task[0];
+	struct thread *t;
+
+	for_each_thread (t, root)
+		if (s->opt->detach && t->core->thread_core->has_pdeath_sig &&
+		    t->core->thread_core->pdeath_sig)
+			return err_set(
+				err, ERR_REFUSED,
+				"task %d: gets signal %u when its parent ends, so it can only "
+				"be restored without --detach",
+				root->pid, t->core->thread_core->pdeath_sig);
+	return 0;
+}
+
 /* --- births ------------------------------------------------------------------------ */
 
 static bool group_lives(pid_t pgid, pid_t sid)
@@ -232,6 +249,11 @@ static int run_stage(struct story *s, enum rebuild_stage stage, struct err *err)
 	return rc;
 }
 
+static int make_room(struct story *s, struct err *err)
+{
+	return run_stage(s, STAGE_EARLY, err);
+}
+
 static int build_state(struct story *s, struct err *err)
 {
 	int rc = 0;
@@ -311,6 +333,26 @@ static void hold_signals(struct story *s)
 	sigprocmask(SIG_BLOCK, &set, &s->mask);
 }
 
+static bool is_ignored(int sig)
+{
+	struct sigaction now;
+
+	return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+static int interrupted(struct err *err)
+{
+	static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	sigset_t set;
+
+	sigpending(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
+		if (sigismember(&set, ending[i]) == 1 && !is_ignored(ending[i]))
+			return err_set(err, -EINTR, "interrupted by signal %d, no task is left",
+				       ending[i]);
+	return 0;
+}
+
 static void report(struct story *s, struct restored *out, uint64_t begun)
 {
 	struct task *t;
@@ -342,24 +384,17 @@ static void release(struct story *s, int rc)
 
 int restore(const struct restore_options *opt, struct restored *out, struct err *err)
 {
+	static int (*const steps[])(struct story * s, struct err * err) = {
+		read_all,     check_parent, bear,	 make_room,
+		build_memory, build_files,  build_state, commit,
+	};
 	struct story s = { .opt = opt, .arming = { .say = opt->say } };
 	uint64_t begun = now_us();
-	int rc;
+	int rc = 0;
 
 	hold_signals(&s);
-	rc = read_all(&s, err);
-	if (!rc)
-		rc = bear(&s, err);
-	if (!rc)
-		rc = run_stage(&s, STAGE_EARLY, err);
-	if (!rc)
-		rc = build_memory(&s, err);
-	if (!rc)
-		rc = build_files(&s, err);
-	if (!rc)
-		rc = build_state(&s, err);
-	if (!rc)
-		rc = commit(&s, err);
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(steps); i++)
+		rc = interrupted(err) < 0 ? -EINTR : steps[i](&s, err);
 	phases_end(&s.phases);
 	if (!rc)
 		report(&s, out, begun);

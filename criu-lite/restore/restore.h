@@ -18,6 +18,7 @@
 struct restore_options {
 	const char *dir;
 	uint32_t seq;		       /* which checkpoint; 0: the newest */
+	bool detach;		       /* the caller will end before the tree */
 	bool shell_job;		       /* the outer session and group become the caller's */
 	const char *pidfile;	       /* NULL: none; written before the commit */
 	void (*say)(const char *line); /* -v; may be NULL */
@@ -36,7 +37,8 @@ struct restored {
 /*
  * Restore the tree. On success the root is a child of the caller, running (or
  * stopped, if it was). On failure nothing is left of it; ERR_REFUSED: something in
- * it cannot be brought back here, named in @err. SIGCHLD must have its default
+ * it cannot be brought back here, named in @err; -EINTR: INT, TERM, HUP or QUIT came
+ * before the commit (they are held back meanwhile, and then delivered). SIGCHLD must have its default
  * action, and the caller no other children that it wants to wait for.
  */
 int restore(const struct restore_options *opt, struct restored *out, struct err *err);

@@ -61,6 +61,19 @@ case_exits_alike()
 	[ $? = 7 ] || fail "exit status is $?, not 7"
 }
 
+# A signal that is there before it begins: nothing is restored.
+case_interrupted()
+{
+	start_shell "$waiting"
+	dump --kill
+	gone
+	perl -MPOSIX -e 'sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTERM)); kill("TERM", $$); exec(@ARGV)' \
+		"$BUILD/sd-restore" "$ckpt" >"$dir/said" 2>&1
+	[ $? = 1 ] || fail "exit status is not 1"
+	grep -q interrupted "$dir/said" || fail "said $(cat "$dir/said")"
+	[ ! -d "/proc/$pid" ] || fail "a task is left"
+}
+
 case_dies_alike()
 {
 	start_shell "$waiting"
