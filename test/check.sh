@@ -39,6 +39,7 @@ cases()
 		;;
 	chain)
 		"$here/chain.sh" list
+		echo "guest/travel 600 $here/guest/travel.sh"
 		"$here/restore/cases.sh" list
 		;;
 	trackers)

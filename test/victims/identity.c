@@ -88,6 +88,8 @@ static void few_caps(void)
 	uint64_t permitted = CAP(NET_RAW) | CAP(CHOWN) | CAP(KILL) | CAP(SETPCAP) | CAP(SYSLOG);
 
 	set_caps(CAP(KILL) | CAP(CHOWN), permitted, CAP(KILL) | CAP(NET_RAW) | CAP(SYSLOG));
+	if (!param("ambient", 1))
+		return;
 	SYS(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0));
 	SYS(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYSLOG, 0, 0));
 }

@@ -424,6 +424,8 @@ int main(int argc, char **argv)
 	victim_name = argv[1];
 	dir_moved(argv[2]);
 	params = argv + 3;
+	if (param_text("maps", NULL))
+		maps_may_change();
 	for (const struct victim *v = __start_victims; v < __stop_victims; v++) {
 		if (!same_name(v->name, argv[1]))
 			continue;
