@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/rseq.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/syscall.h>
@@ -667,6 +668,70 @@ static void signal_while_frozen_interrupts(void **state)
 	end(pid);
 }
 
+/* --- restartable sequences ------------------------------------------------------------------------- */
+
+struct rseq_section {
+	uint32_t version, flags;
+	uint64_t start, len, abort;
+} __attribute__((aligned(32)));
+
+extern const char sequence_start[], sequence_end[], sequence_abort[];
+
+/* For ever into a long sequence; counts how often it was aborted. */
+static void __attribute__((noinline)) run_sequences(void)
+{
+	char *rseq = (char *)__builtin_thread_pointer() + __rseq_offset;
+	static struct rseq_section section;
+
+	section.start = (uint64_t)sequence_start;
+	section.len = (uint64_t)(sequence_end - sequence_start);
+	section.abort = (uint64_t)sequence_abort;
+	shared->ready = 1;
+	for (;;) {
+		uint64_t n = 1ull << 40, aborted = 0;
+
+		__asm__ volatile("	movq %[section], 8(%[rseq])\n"
+				 "sequence_start:\n"
+				 "1:	dec %[n]\n"
+				 "	jnz 1b\n"
+				 "sequence_end:\n"
+				 "	jmp 2f\n"
+				 "	.byte 0x0f, 0xb9, 0x3d\n" /* ud1 before the signature */
+				 "	.long 0x53053053\n"
+				 "sequence_abort:\n"
+				 "	mov $1, %[aborted]\n"
+				 "2:\n"
+				 : [n] "+r"(n), [aborted] "+r"(aborted)
+				 : [rseq] "r"(rseq), [section] "r"(&section)
+				 : "memory", "cc");
+		shared->result += (int)aborted;
+	}
+}
+
+/* Our calls make the kernel forget the sequence: we must have gone to the abort handler. */
+static void sequence_is_aborted(void **state)
+{
+	pid_t pid;
+	int before;
+
+	if (!__rseq_size) /* libc was told not to register any */
+		skip();
+	pid = spawn();
+	if (pid == 0)
+		run_sequences();
+	WAIT_FOR(shared->ready);
+	nap(20);
+	before = shared->result;
+	for (int i = 0; i < 10; i++) {
+		int aborted = shared->result;
+
+		freeze_and_visit(pid);
+		WAIT_FOR(shared->result > aborted);
+	}
+	assert_true(shared->result >= before + 10);
+	end(pid);
+}
+
 #define T(f) cmocka_unit_test_setup(f, renew)
 
 int main(void)
@@ -686,6 +751,7 @@ int main(void)
 		T(sleeping_calls_go_on),
 		T(epoll_timeout_runs_on),
 		T(signal_while_frozen_interrupts),
+		T(sequence_is_aborted),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
