@@ -51,9 +51,10 @@ static int read_all(struct story *s, struct err *err)
 
 	phase(&s->phases, "read");
 	rc = load(&s->loaded, s->opt->dir, s->opt->seq, err);
+	if (rc < 0)
+		return rc;
 	set_builder(s);
-	if (!rc)
-		rc = files_load(&s->files, err);
+	rc = files_load(&s->files, err);
 	if (!rc)
 		rc = memory_load(&s->builder, err);
 	return rc;
@@ -375,8 +376,10 @@ static void release(struct story *s, int rc)
 	arm_close(&s->arming, &s->loaded.tree, false);
 	if (rc < 0 && s->pidfile_made)
 		unlink(s->opt->pidfile);
-	memory_build_release(&s->builder);
-	files_build_release(&s->files);
+	if (s->builder.tree) {
+		memory_build_release(&s->builder);
+		files_build_release(&s->files);
+	}
 	loaded_release(&s->loaded);
 	phases_release(&s->phases);
 	sigprocmask(SIG_SETMASK, &s->mask, NULL);

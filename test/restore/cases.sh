@@ -69,7 +69,8 @@ case_interrupted()
 	gone
 	perl -MPOSIX -e 'sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTERM)); kill("TERM", $$); exec(@ARGV)' \
 		"$BUILD/sd-restore" "$ckpt" >"$dir/said" 2>&1
-	[ $? = 1 ] || fail "exit status is not 1"
+	rc=$?
+	[ $rc = 1 ] || fail "exit status is $rc, not 1: $(cat "$dir/said")"
 	grep -q interrupted "$dir/said" || fail "said $(cat "$dir/said")"
 	[ ! -d "/proc/$pid" ] || fail "a task is left"
 }
@@ -119,6 +120,9 @@ case_wrong_use()
 	[ $? = 2 ] || fail "no DIR: exit status is not 2"
 	"$BUILD/sd-restore" --at 0 "$dir" 2>/dev/null
 	[ $? = 2 ] || fail "--at 0: exit status is not 2"
+	"$BUILD/sd-restore" "$dir/none" 2>"$dir/said"
+	[ $? = 1 ] || fail "no such DIR: exit status is not 1"
+	grep -q "$dir/none.*No such file" "$dir/said" || fail "said $(cat "$dir/said")"
 	mkdir "$ckpt"
 	chmod 700 "$ckpt"
 	"$BUILD/sd-restore" "$ckpt" 2>"$dir/said"
