@@ -1,12 +1,18 @@
 /* armed.c - who armed the tracker, for which checkpoint, and whether nobody did since. */
 #include "criu-lite/track/armed.h"
 #include "base/mem.h"
+#include "criu-lite/proc/proc.h"
+#include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/remote.h"
+#include "criu-lite/track/keeper.h"
 #include "images/chain.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 static char *boot_id(void)
@@ -18,6 +24,87 @@ static char *boot_id(void)
 		return xstrdup("unknown");
 	return xstrdup(text);
 }
+
+/* --- who armed last: a note of this boot, one a tree -------------------------------- */
+
+/*
+ * Two chains of one tree would each believe their own record, and the canary
+ * cannot tell them apart: every dump of ours writes to the same pages. So the
+ * last one to arm leaves its name.
+ */
+char *armed_tree_name(const struct task *root)
+{
+	struct stat ns = {};
+
+	stat("/proc/self/ns/pid", &ns);
+	return xasprintf("%lu-%d-%" PRIu64, (unsigned long)ns.st_ino, root->pid, root->start_time);
+}
+
+static char *note_path(const struct task *root)
+{
+	scoped char *name = armed_tree_name(root);
+
+	return xasprintf(KEEPER_DIR "/%s.armed", name);
+}
+
+static char *note_text(const SdArmed *a)
+{
+	return xasprintf("%s %u\n", a->chain_id, a->seq);
+}
+
+static bool armed_by(const SdArmed *a, const struct task *root)
+{
+	scoped char *path = note_path(root), *want = note_text(a);
+	scoped_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char text[80];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+	return n == (ssize_t)strlen(want) && !memcmp(text, want, n);
+}
+
+/* Notes of trees that have ended, in this pid namespace, go. */
+static void sweep(DIR *dir)
+{
+	struct dirent *e;
+	struct stat ns = {};
+
+	stat("/proc/self/ns/pid", &ns);
+	while ((e = readdir(dir))) {
+		scoped_proc task = NULL;
+		struct proc_stat st;
+		unsigned long in;
+		uint64_t start;
+		int pid, end = 0;
+
+		if (sscanf(e->d_name, "%lu-%d-%" SCNu64 ".armed%n", &in, &pid, &start, &end) != 3 ||
+		    !end || e->d_name[end] || in != ns.st_ino)
+			continue;
+		if (proc_open(&task, NULL, pid, NULL) < 0 || proc_stat_read(task, &st, NULL) < 0 ||
+		    st.starttime != start)
+			unlinkat(dirfd(dir), e->d_name, 0);
+	}
+}
+
+/* Before the first page is marked clean: from here no older record holds. */
+static int leave_note(const SdArmed *a, const struct task *root, struct err *err)
+{
+	scoped char *path = note_path(root), *text = note_text(a);
+	scoped_dir dir = NULL;
+	scoped_fd fd = -1;
+
+	if (mkdir(KEEPER_DIR, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, "making " KEEPER_DIR);
+	dir = opendir(KEEPER_DIR);
+	if (dir)
+		sweep(dir);
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		return err_errno(err, "writing %s", path);
+	return 0;
+}
+
+/* --- the record of the chain ---------------------------------------------------------- */
 
 static SdArmed *new_record(const struct track *t)
 {
@@ -120,13 +207,15 @@ int armed_check(struct track *t, struct tree *tree, struct err *err)
 		track_set_full(t, "the pid %d has a new owner", root->pid);
 	else if (!armed_knows(t->armed, root))
 		track_set_full(t, "the last checkpoint was of another tree");
+	else if (!armed_by(t->armed, root))
+		track_set_full(t, "the tracker was armed for another chain since");
 	for_each_live_task (task, tree)
 		if (!rc && !t->full_reason && t->tracker->canary)
 			rc = check_canary(t, task, err);
 	return rc;
 }
 
-void armed_note(struct track *t, const struct task *task, uint64_t canary)
+int armed_note(struct track *t, const struct task *task, uint64_t canary, struct err *err)
 {
 	SdArmedTask *r = xmalloc(sizeof(*r));
 	SdArmed *a = t->next;
@@ -143,6 +232,7 @@ void armed_note(struct track *t, const struct task *task, uint64_t canary)
 	r->canary = canary;
 	a->tasks = xreallocarray(a->tasks, a->n_tasks + 1, sizeof(*a->tasks));
 	a->tasks[a->n_tasks++] = r;
+	return t->tracker->arms && !task->parent ? leave_note(a, task, err) : 0;
 }
 
 /* What it says stays: writing is what counts. */

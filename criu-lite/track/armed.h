@@ -19,8 +19,13 @@ int armed_open(struct track *t, struct err *err);
 int armed_check(struct track *t, struct tree *tree, struct err *err);
 /* Is @task, with this start time, one that the record's arming covered? */
 bool armed_knows(const SdArmed *armed, const struct task *task);
-/* @task is being armed: note it and its canary; 0: the first page of our frames, if it is entered. */
-void armed_note(struct track *t, const struct task *task, uint64_t canary);
+/*
+ * @task is about to be armed, the root first: note it and its canary; 0: the first page of
+ * our frames, if it is entered.
+ */
+int armed_note(struct track *t, const struct task *task, uint64_t canary, struct err *err);
+/* What a tree is called in KEEPER_DIR, in this boot: pid namespace, root, start time. Caller frees. */
+char *armed_tree_name(const struct task *root);
 /* Rewrite the canaries of all that were noted. */
 int armed_set_canaries(struct track *t, struct tree *tree, struct err *err);
 /* The final record; or, when nothing was scanned, the one that was there. */

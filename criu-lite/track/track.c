@@ -115,8 +115,9 @@ int track_scan(struct track *t, struct task *task, const struct track_vma *vma, 
 	int rc;
 
 	t->scanned = true;
-	armed_note(t, task, 0);
-	rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
+	rc = armed_note(t, task, 0, err);
+	if (!rc)
+		rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
 	if (rc < 0)
 		return err_add(err, rc, "tracker %s", t->tracker->name);
 	return 0;
@@ -130,8 +131,9 @@ int track_arm(struct track *t, struct task *task, struct batch *batch, const str
 	if (!t->tracker->arm)
 		return 0;
 	t->scanned = true;
-	armed_note(t, task, canary);
-	rc = t->tracker->arm(t, task, batch, vma, n_vma, err);
+	rc = armed_note(t, task, canary, err);
+	if (!rc)
+		rc = t->tracker->arm(t, task, batch, vma, n_vma, err);
 	if (rc < 0)
 		return err_add(err, rc, "task %d: tracker %s", task->pid, t->tracker->name);
 	return 0;

@@ -8,12 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define PAGE  4096ull
@@ -124,19 +122,9 @@ static int wp_open(struct track *t, struct err *err)
 	return 0;
 }
 
-/* One keeper a tree, whichever chain it is dumped to: by pid namespace, root and start time. */
-static char *keeper_name(const struct tree *tree)
-{
-	const struct task *root = tree->task[0];
-	struct stat ns = {};
-
-	stat("/proc/self/ns/pid", &ns);
-	return xasprintf("%lu-%d-%" PRIu64, (unsigned long)ns.st_ino, root->pid, root->start_time);
-}
-
 static int wp_begin(struct track *t, struct tree *tree, struct err *err)
 {
-	scoped char *name = keeper_name(tree);
+	scoped char *name = armed_tree_name(tree->task[0]);
 	struct wp *wp = t->own;
 	struct err why = {};
 
@@ -385,7 +373,7 @@ static int wp_close(struct track *t, struct tree *tree, bool published, struct e
 	int rc = 0;
 
 	if (t->scanned) {
-		scoped char *name = keeper_name(tree);
+		scoped char *name = armed_tree_name(tree->task[0]);
 
 		keeper_end(name);
 		if (published && keep_living(wp, tree))
