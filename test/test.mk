@@ -67,5 +67,6 @@ sanitize:
 	@BUILD=$(BUILD)/sanitize test/check.sh units
 
 include test/fuzz/fuzz.mk
+include test/bench/bench.mk
 
 .PHONY: units test-programs deps-test check stress lint demo sanitize
