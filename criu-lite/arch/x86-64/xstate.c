@@ -5,6 +5,7 @@
 #include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -73,26 +74,61 @@ const char *xstate_feature_name(unsigned int nr)
 	return nr < ARRAY_SIZE(feature_names) ? feature_names[nr] : "an unknown feature";
 }
 
+/*
+ * What the processor says of itself, asked once: below a hypervisor each CPUID is
+ * an exit of tens of microseconds, and every thread needs a dozen of these.
+ */
+static struct {
+	uint64_t features;
+	struct {
+		uint32_t at, len; /* len 0: the machine has none in user state */
+	} component[63];
+} host;
+
+static void ask_host(void)
+{
+	unsigned int max = __get_cpuid_max(0, NULL), a, b, c, d;
+
+	host.features = X87_SSE;
+	if (max < 1)
+		return;
+	__cpuid(1, a, b, c, d);
+	if (!(c & bit_OSXSAVE) || max < 0xd)
+		return;
+	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+	host.features = a | ((uint64_t)d << 32);
+	/* Those enabled by the system; state of the kernel's own has no place in user areas. */
+	for (unsigned int nr = 2; nr < ARRAY_SIZE(host.component); nr++) {
+		if (!(host.features >> nr & 1))
+			continue;
+		__cpuid_count(0xd, nr, a, b, c, d);
+		if (c & 1)
+			continue;
+		host.component[nr].at = b;
+		host.component[nr].len = a;
+	}
+}
+
+static void know_host(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, ask_host);
+}
+
 /* Offset and length of feature @nr >= 2; false if the machine has none in user state. */
 static bool component(unsigned int nr, size_t *at, size_t *len)
 {
-	unsigned int a, b, c, d;
-
-	if (!__get_cpuid_count(0xd, nr, &a, &b, &c, &d) || !a || (c & 1))
-		return false;
-	*at = b;
-	*len = a;
-	return true;
+	know_host();
+	*at = host.component[nr].at;
+	*len = host.component[nr].len;
+	return *len != 0;
 }
 
 uint64_t xstate_host_features(void)
 {
-	unsigned int a, b, c, d;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-		return X87_SSE;
-	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return a | ((uint64_t)d << 32);
+	know_host();
+	return host.features;
 }
 
 size_t xstate_len(uint64_t features)
