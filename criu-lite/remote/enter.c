@@ -176,15 +176,33 @@ static int give_back(struct tracee *t, struct err *err)
 	return rc;
 }
 
+/* A thread that could not be brought back; 0: none. */
+static pid_t left_behind(const struct task *task)
+{
+	for (size_t i = 1; i < task->n_threads; i++) {
+		const struct tracee *t = task->thread[i]->tracee;
+
+		if (t && t->inside && !t->gone)
+			return t->tid;
+	}
+	return 0;
+}
+
 int remote_leave(struct task *task, struct err *err)
 {
 	struct task_remote *r = task->remote;
 	struct tracee *t = leader_tracee(task);
+	pid_t behind;
 	int rc;
 
 	if (!r->inside)
 		return 0;
+	behind = left_behind(task);
 	rc = tracee_hold(t, r->timeout_ms, err);
+	/* It still needs its frame and scratch: let go, all come back by themselves. */
+	if (rc == 0 && behind)
+		rc = err_set(err, -EIO, "thread %d could not be put back, it goes on by itself",
+			     behind);
 	/* Its frames are still in use then: they stay, marked. */
 	r->lost = rc == 0 && r->mem && slice_gone(r, 0);
 	if (r->lost)

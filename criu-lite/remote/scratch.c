@@ -86,11 +86,17 @@ static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot,
 		SYS_mmap,     addr, len, (uint64_t)prot, (uint64_t)(SHARED_ANON | flags),
 		(uint64_t)-1, 0
 	};
+	struct task_remote *r = task->remote;
 	int64_t ret;
-	int rc = call(task, task->remote->chain, mmap_call, &ret, err);
+	int rc;
 
+	/* When the answer cannot be read it may be there, and nothing else can. */
+	r->mapped = true;
+	rc = call(task, r->chain, mmap_call, &ret, err);
 	if (rc < 0)
 		return rc;
+	if (flags & MAP_FIXED_NOREPLACE)
+		r->mapped = (uint64_t)ret == addr;
 	if (ret == -ENOMEM)
 		return err_set(err, ERR_REFUSED,
 			       "task %d: no room for one more mapping (RLIMIT_AS or "
@@ -156,7 +162,6 @@ int scratch_map(struct task *task, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	r->mapped = true;
 	rc = map_in_task(task, r->scratch, SCRATCH_PAGE, PROT_READ | PROT_EXEC, MAP_FIXED, err);
 	if (rc == 0)
 		rc = call(task, r->chain, dont_fork, &ret, err);

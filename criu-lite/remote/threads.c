@@ -183,7 +183,8 @@ static int leave_thread(struct group *g, size_t i, struct err *err)
 	if (rc == 0)
 		rc = regs_set(t->tid, &t->regs, err);
 	STEP();
-	t->inside = false;
+	/* Else it still needs its frame; see remote_leave. */
+	t->inside = rc < 0;
 	return rc;
 }
 

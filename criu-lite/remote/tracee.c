@@ -90,7 +90,7 @@ enum stop tracee_poll(struct tracee *t)
 	int status;
 	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
 
-	if (got == 0)
+	if (got == 0 || (got < 0 && errno == EINTR))
 		return STOP_NONE;
 	if (got < 0) {
 		t->gone = true;
@@ -149,9 +149,12 @@ int tracee_hold(struct tracee *t, unsigned int timeout_ms, struct err *err)
 
 static int resume(struct tracee *t, enum __ptrace_request how, struct err *err)
 {
-	t->held = false;
-	if (ptrace(how, t->tid, NULL, NULL) < 0)
+	if (ptrace(how, t->tid, NULL, NULL) < 0) {
+		/* Killed in its stop, it is waited for; else it still stands there. */
+		t->held = errno != ESRCH;
 		return err_errno(err, "continuing thread %d", t->tid);
+	}
+	t->held = false;
 	return 0;
 }
 
@@ -224,12 +227,14 @@ int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err)
 }
 
 /* At the exit of a call? Other stops come in between. */
-static bool at_exit(struct tracee *t)
+static int at_exit(struct tracee *t, bool *is, struct err *err)
 {
 	struct __ptrace_syscall_info info = {};
 
-	return ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) > 0 &&
-	       info.op == PTRACE_SYSCALL_INFO_EXIT;
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) < 0)
+		return err_errno(err, "asking where thread %d stopped", t->tid);
+	*is = info.op == PTRACE_SYSCALL_INFO_EXIT;
+	return 0;
 }
 
 int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
@@ -237,12 +242,13 @@ int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t n
 {
 	struct regs r;
 	enum stop stop;
+	bool returned = false;
 	int rc;
 
 	regs_call(&r, &t->regs, gadget, sp, nr_args);
 	rc = regs_set(t->tid, &r, err);
 	STEP();
-	while (rc == 0) {
+	while (rc == 0 && !returned) {
 		rc = resume(t, PTRACE_SYSCALL, err);
 		STEP();
 		if (rc == 0)
@@ -250,8 +256,8 @@ int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t n
 		STEP();
 		if (rc == 0 && stop == STOP_SIGNAL)
 			rc = keep_signal(t, err);
-		else if (rc == 0 && stop == STOP_CALL && at_exit(t))
-			break;
+		else if (rc == 0 && stop == STOP_CALL)
+			rc = at_exit(t, &returned, err);
 	}
 	if (rc == 0)
 		rc = regs_get(t->tid, &r, err);
