@@ -244,18 +244,64 @@ static int scan_vma(struct scan *s, const struct track_vma *v, struct err *err)
 	return 0;
 }
 
-static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma, struct err *err)
+/* What cannot be registered is written every time. */
+static int scan_each(struct scan *s, const struct track_vma *vma, size_t n_vma, struct err *err)
 {
 	for (size_t i = 0; i < n_vma; i++) {
 		int rc = scan_vma(s, &vma[i], err);
 
-		/* What cannot be registered is written every time. */
 		if (rc < 0)
 			rc = track_populated(s->task, &vma[i], 1, s->runs, err);
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
+}
+
+/* How many VMAs from the first on lie side by side and are alike. */
+static size_t side_by_side(const struct track_vma *v, size_t n)
+{
+	size_t i = 1;
+
+	while (i < n && v[i].start == v[i - 1].end && v[i].file == v->file &&
+	       v[i].shared == v->shared)
+		i++;
+	return i;
+}
+
+/*
+ * Where all is new anyway, one walk arms many VMAs. In an increment it may not:
+ * when the walk comes upon one that is not registered it ends in an error, and
+ * what it reported and armed before that would be lost.
+ */
+static int scan_span(struct scan *s, const struct track_vma *v, size_t n, struct err *err)
+{
+	const struct track_vma span = {
+		.start = v->start, .end = v[n - 1].end, .file = v->file, .shared = v->shared
+	};
+	struct err why;
+	int rc = n > 1 ? uffd_register(s->k->fd, span.start, span.end) : -EAGAIN;
+
+	s->found.n = 0;
+	if (!rc)
+		rc = arm_and_look(s->pagemap, span.start, span.end, &s->found, &why);
+	if (rc < 0)
+		return scan_each(s, v, n, err);
+	take_regions(s, &span, true);
+	return 0;
+}
+
+static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma, struct err *err)
+{
+	int rc = 0;
+
+	if (s->known)
+		return scan_each(s, vma, n_vma, err);
+	for (size_t i = 0, n; !rc && i < n_vma; i += n) {
+		n = side_by_side(&vma[i], n_vma - i);
+		rc = scan_span(s, &vma[i], n, err);
+	}
+	return rc;
 }
 
 /* After exec(2) the descriptor belongs to an address space that is gone. */
