@@ -21,11 +21,15 @@ const struct file_kind *const file_kinds[] = {
 
 /*
  * A description seen before. kcmp(2) orders all descriptions there are, but
- * costs a system call: device and inode, known from fstat, go first.
+ * costs a system call, so what never changes of a description goes first: device
+ * and inode, whether it reads or writes (the two ends of a pipe), and the number
+ * of an eventfd, as these all have one inode.
  */
 struct open_seen {
 	dev_t dev;
 	ino_t ino;
+	uint32_t access;
+	int eventfd;
 	pid_t pid;
 	int fd;
 	int *error;  /* where kcmp's goes, as a comparison cannot fail: in the state */
@@ -68,6 +72,10 @@ static int compare_opens(const void *pa, const void *pb)
 		return a->dev < b->dev ? -1 : 1;
 	if (a->ino != b->ino)
 		return a->ino < b->ino ? -1 : 1;
+	if (a->access != b->access)
+		return a->access < b->access ? -1 : 1;
+	if (a->eventfd != b->eventfd)
+		return a->eventfd < b->eventfd ? -1 : 1;
 	rc = syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->fd, b->fd);
 	if (rc < 0)
 		*a->error = errno;
@@ -97,6 +105,8 @@ static struct open_seen *new_open(const struct fd_look *l, int *error)
 
 	o->dev = l->st.st_dev;
 	o->ino = l->st.st_ino;
+	o->access = l->info->flags & (O_ACCMODE | O_PATH);
+	o->eventfd = l->info->eventfd_id;
 	o->pid = l->task->pid;
 	o->fd = l->fd;
 	o->error = error;
@@ -140,7 +150,6 @@ static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *s
 		     struct err *err)
 {
 	scoped char *link = NULL;
-	scoped_fd copy = -1;
 	FileEntry *e = NULL;
 	struct err why = {};
 	char name[32];
@@ -150,11 +159,7 @@ static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *s
 	rc = proc_readlink(l->task->proc, name, &link, err);
 	if (rc < 0)
 		return rc;
-	copy = file_copy(l->task, l->fd, err);
-	if (copy < 0)
-		return copy;
 	l->link = link;
-	l->copy = copy;
 	rc = save_entry(s, l, &e, &why);
 	/* Also when it is refused: then nothing is written, but its kind may still refer to it. */
 	if (e) {
@@ -199,13 +204,15 @@ static int collect_own(struct file_save *s, struct fd_look *l, uint32_t *id, FdT
 		       struct err *err)
 {
 	struct file_save_state *state = file_state(s);
+	scoped_fd copy = file_copy(l->task, l->fd, err);
 	struct open_seen *key, *found;
-	char name[32];
 	int rc;
 
-	snprintf(name, sizeof(name), "fd/%d", l->fd);
-	if (fstatat(proc_dirfd(l->task->proc), name, &l->st, 0) < 0)
+	if (copy < 0)
+		return copy;
+	if (fstat(copy, &l->st) < 0)
 		return err_errno(err, "task %d: fd %d: stat", l->task->pid, l->fd);
+	l->copy = copy;
 	key = new_open(l, &state->kcmp_error);
 	rc = seen_before(state, key, &found, err);
 	if (!rc && found == key)
