@@ -67,6 +67,7 @@ sanitize:
 	@BUILD=$(BUILD)/sanitize test/check.sh units
 
 include test/fuzz/fuzz.mk
+include test/fire/fire.mk
 include test/bench/bench.mk
 
 .PHONY: units test-programs deps-test check stress lint demo sanitize

@@ -4,8 +4,8 @@
  *	victim FILE THREADS [allow|deny]
  *
  * Registers and vector halves, the red zone, signal mask and alternate stack,
- * time slept, bytes read; and in the first thread the list of mappings and
- * descriptors. What is found goes into FILE (report.h). "allow" puts it under a
+ * time slept, bytes read; and in the first thread memory, the list of mappings
+ * and descriptors. What is found goes into FILE (report.h). "allow" puts it under a
  * seccomp filter that lets a rescue through, "deny" under one that does not.
  */
 #include "base/mem.h"
@@ -31,6 +31,7 @@
 #define SPINS	   3000000ull
 #define NAP_MS	   20
 #define STACK_SIZE 16384
+#define PAGES	   1024
 
 static struct report *report;
 static int feed[2], epoll;
@@ -252,6 +253,18 @@ static void *watch_neighbours(void *arg)
 	return NULL;
 }
 
+/* A mapping as "range flags offset path": which device a file lies on is no matter. */
+static void drop_device(char *line)
+{
+	char *device = line, *path;
+
+	for (int field = 0; field < 3; field++)
+		device += strcspn(device, " ") + 1;
+	path = device + strcspn(device, " ") + 1;
+	path += strcspn(path, " \n");
+	memmove(device, path, strlen(path) + 1);
+}
+
 /* /proc/self/maps without the lines that grow by themselves. */
 static size_t read_maps(char *buf, size_t len)
 {
@@ -260,8 +273,10 @@ static size_t read_maps(char *buf, size_t len)
 	FILE *f = fopen("/proc/self/maps", "re");
 
 	while (f && fgets(line, sizeof(line), f)) {
-		size_t l = strlen(line);
+		size_t l;
 
+		drop_device(line);
+		l = strlen(line);
 		if (strstr(line, "[stack]") || strstr(line, "[heap]") || n + l >= len)
 			continue;
 		memcpy(buf + n, line, l + 1);
@@ -288,6 +303,25 @@ static void feed_readers(uint32_t threads)
 			damage(0, "write: %s", strerror(errno));
 }
 
+/* Every page says where it lies and when it was last written; some are, each round. */
+static void check_memory(uint64_t round)
+{
+	static uint64_t memory[PAGES][512] __attribute__((aligned(4096)));
+	static uint64_t written[PAGES];
+
+	for (size_t i = 0; i < PAGES; i++)
+		for (size_t word = 0; word < 512; word += 73)
+			if (written[i] && memory[i][word] != (written[i] << 32 | i << 10 | word))
+				damage(0, "page %zu of its memory changed", i);
+	for (size_t n = 0; n < PAGES / 16; n++) {
+		size_t i = (round * 37 + n * n) % PAGES;
+
+		written[i] = round + 1;
+		for (size_t word = 0; word < 512; word += 73)
+			memory[i][word] = written[i] << 32 | i << 10 | word;
+	}
+}
+
 static void lead(uint32_t threads)
 {
 	static char maps[65536], maps_now[65536];
@@ -302,6 +336,7 @@ static void lead(uint32_t threads)
 		judge_sleep(0, "nanosleep", nap(0), start);
 		feed_readers(threads);
 		check_own(0);
+		check_memory(report->round[0]);
 		read_maps(maps_now, sizeof(maps_now));
 		if (strcmp(maps, maps_now) != 0)
 			damage(0, "mappings changed: %s", maps_now);

@@ -1,0 +1,36 @@
+#!/bin/sh
+# The cases of fire for test/run. FIRE=stress: all that there is, else a short choice.
+cd "$(dirname "$0")" || exit 1
+here=$PWD
+case ${FIRE:-check} in
+check) kills=10 step=37 writes=11 rounds=15 times=1 limit=300 ;;
+stress) kills=${KILLS:-250} step=8 writes=1 rounds=300 times=40 limit=7200 ;;
+*) exit 2 ;;
+esac
+
+for victim in avx go stopped seccomp; do
+	[ $victim = go ] && ! [ -x "$BUILD/test/fire/victim-go" ] && continue
+	echo "fire/kill-dump-$victim $limit $here/kill-dump $victim $kills"
+done
+# Under stress eight at a time go through every call.
+first=1
+while [ $first -le 8 ]; do
+	for tool in dump increment restore; do
+		echo "fire/fail-calls-$tool-$first $limit $here/fail-calls $tool $step $first"
+	done
+	[ "${FIRE:-check}" = check ] && break
+	first=$((first + 1))
+done
+for how in calls short; do
+	echo "fire/full-disk-$how $limit $here/full-disk $how $writes"
+done
+echo "fire/full-disk-tmpfs $limit $here/full-disk tmpfs"
+for how in exit exec fork thread leader; do
+	echo "fire/vanish-$how $limit $here/vanish $how $rounds"
+done
+"$here/two" list | while read -r c; do
+	echo "fire/two-$(echo "$c" | tr _ -) $limit $here/two $c"
+done
+for how in missing cut flipped lying; do
+	echo "fire/bad-images-$how $limit $here/bad-images $how $times"
+done

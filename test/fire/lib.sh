@@ -1,0 +1,124 @@
+# What the cases of fire share. They run in a namespace of their own, one at a time.
+. "$(dirname "$0")/../lib/common.sh"
+fire=$BUILD/test/fire
+work=$dir/work
+mkdir -p "$work"
+
+# start_busy NAME PROGRAM [ARG...]: a victim that reports into $work/NAME; its pid in $pid
+start_busy()
+{
+	name=$1
+	shift
+	program=$1
+	shift
+	setsid "$program" "$work/$name" "$@" </dev/null >/dev/null 2>&1 &
+	pid=$!
+	until_true "[ -s $work/$name ]"
+	kill -0 "$pid" || fail "$name does not start"
+	"$fire/judge" "$work/$name" ready || fail "$name does not begin"
+}
+
+end_busy()
+{
+	kill -9 "$pid"
+	wait "$pid" 2>/dev/null
+	return 0
+}
+
+# until_true CONDITION: comes true within half a minute
+until_true()
+{
+	tries=0
+	until eval "$1"; do
+		tries=$((tries + 1))
+		[ $tries -gt 3000 ] && fail "never: $1 (${moment:-})"
+		sleep 0.01
+	done
+}
+
+state()
+{
+	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null
+}
+
+# The last thing a rescue does is to unmap scratch; then nobody must be left who holds it.
+unharmed()
+{
+	until_true "! grep -q ' [r-][w-][x-]s .*/dev/zero' /proc/$pid/maps"
+	kill -0 "$pid" 2>/dev/null || fail "$name: it is dead after: $*"
+	grep -q '^TracerPid:	0$' "/proc/$pid/status" || fail "$name: still traced after: $*"
+	"$fire/judge" "$work/$name" alive || fail "$name: harm after: $*"
+}
+
+# A number from 1 to $1.
+random()
+{
+	echo $(($(od -An -N4 -tu4 /dev/urandom) % $1 + 1))
+}
+
+newest()
+{
+	ls "$ckpt" 2>/dev/null | sed -n '/^[0-9][0-9]*$/p' | sort -n | tail -n 1
+}
+
+# What is published is whole; prints nothing when it is.
+whole()
+{
+	[ -z "$(newest)" ] && return 0
+	"$BUILD/sd-image" verify "$ckpt" >"$dir/verified" 2>&1 || {
+		cat "$dir/verified"
+		fail "damaged after: $*"
+	}
+}
+
+# The newest checkpoint comes back, in another world with files of its own, and is unharmed.
+comes_back()
+{
+	[ -z "$(newest)" ] && return 0
+	rm -rf "$dir/ckpt2" "$dir/work2"
+	cp -r "$ckpt" "$dir/ckpt2"
+	cp -r "$work" "$dir/work2"
+	"$BUILD/test/nsinit" -t 60 "$0" restore-elsewhere "$dir" "$name" >"$dir/restored" 2>&1 || {
+		cat "$dir/restored"
+		"$BUILD/sd-image" --json list "$ckpt" | grep -e seq -e parent -e reason -e tracker
+		fail "$name: checkpoint $(newest) does not come back after: $*"
+	}
+}
+
+# A dump that must work. While the victim reads its own mappings it is refused by name.
+dump_it()
+{
+	tries=0
+	while ! "$BUILD/sd-dump" -q -D "$ckpt" ${2:-} "$pid" 2>"$dir/said"; do
+		tries=$((tries + 1))
+		grep -q "a file of a task" "$dir/said" && [ $tries -lt 50 ] || fail "$1: $(cat "$dir/said")"
+	done
+}
+
+# What is said is one line.
+one_line()
+{
+	[ "$(wc -l <"$1")" = 1 ] || {
+		cat "$1"
+		fail "not one line on stderr: $2"
+	}
+}
+
+restore_elsewhere()
+{
+	mount --bind "$1/work2" "$1/work" || exit 1
+	# The pids of the tree must be free.
+	echo 20000 >/proc/sys/kernel/ns_last_pid
+	"$BUILD/sd-restore" -q -d -D "$1/ckpt2" --pidfile "$1/pid" || exit 1
+	root=$(cat "$1/pid")
+	rm "$1/pid"
+	[ "$(sed 's/.*) \(.\).*/\1/' "/proc/$root/stat")" = T ] && kill -CONT "$root"
+	"$fire/judge" "$1/work/$2" alive
+	rc=$?
+	kill -9 "$root"
+	exit $rc
+}
+
+if [ "$1" = restore-elsewhere ]; then
+	restore_elsewhere "$2" "$3"
+fi

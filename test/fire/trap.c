@@ -1,0 +1,425 @@
+/*
+ * trap.c - run a tool and interfere with its n-th system call.
+ *
+ *	trap [-D DIR] [-w] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N] PROGRAM [ARG...]
+ *
+ * Calls of the first thread are counted, from the first that names DIR on (what
+ * the dynamic loader does is no matter of ours); with -w only those that change
+ * files below DIR. -k kills the tool as it enters call N, or US microseconds
+ * later; -f makes call N fail, with an error that fits it; -s makes a write
+ * short, if call N is one, and the next one fail for want of room. FILE gets one line:
+ * "calls N hit PHASE CALL", then a line "PHASE CALLS" for each phase. Exits as the
+ * tool does, or with 128 + its signal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum phase { PREPARE, FREEZE, INSIDE, PAGES, LEAVE, THAW, WRITE, SYNC, PUBLISH, N_PHASES };
+static const char *const phase_names[] = { "prepare", "freeze", "inside", "pages",  "leave",
+					   "thaw",    "write",	"sync",	  "publish" };
+
+struct trap {
+	const char *dir, *out;
+	bool writes_only, counting, called;
+	long kill_at, fail_at, short_at;
+	long delay_us;
+	int with; /* this errno, not the one that fits */
+	pid_t pid;
+	long calls, in_phase[N_PHASES];
+	enum phase phase;
+	enum phase hit_phase;
+	long hit_call;	/* its number; -1: none was hit */
+	int fail_exit;	/* the errno with which this call is to end; 0: its own result */
+	bool room_gone; /* after a short write */
+};
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(125);
+}
+
+/* --- what a call is about ---------------------------------------------------------------- */
+
+static void read_string(const struct trap *t, unsigned long at, char *buf, size_t len)
+{
+	size_t page = 4096 - at % 4096;
+	struct iovec local = { buf, len - 1 < page ? len - 1 : page }, remote = { (void *)at, 0 };
+	ssize_t n;
+
+	remote.iov_len = local.iov_len;
+	n = process_vm_readv(t->pid, &local, 1, &remote, 1, 0);
+	buf[n < 0 ? 0 : n] = 0;
+}
+
+/* The path of a call that has one, else "". */
+static void call_path(const struct trap *t, const struct user_regs_struct *r, char *buf, size_t len)
+{
+	buf[0] = 0;
+	switch (r->orig_rax) {
+	case SYS_open:
+	case SYS_stat:
+	case SYS_lstat:
+	case SYS_mkdir:
+		read_string(t, r->rdi, buf, len);
+		break;
+	case SYS_openat:
+	case SYS_newfstatat:
+	case SYS_statx:
+	case SYS_mkdirat:
+		read_string(t, r->rsi, buf, len);
+		break;
+	}
+}
+
+static bool below_dir(const struct trap *t, int fd)
+{
+	char link[64], path[512];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/fd/%d", t->pid, fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n < 0 ? 0 : n] = 0;
+	return strncmp(path, t->dir, strlen(t->dir)) == 0;
+}
+
+static bool changes_files(const struct trap *t, const struct user_regs_struct *r)
+{
+	switch (r->orig_rax) {
+	case SYS_write:
+	case SYS_pwrite64:
+	case SYS_writev:
+	case SYS_pwritev:
+	case SYS_fsync:
+	case SYS_fdatasync:
+	case SYS_ftruncate:
+	case SYS_fallocate:
+	case SYS_copy_file_range:
+	case SYS_mkdirat:
+	case SYS_unlinkat:
+	case SYS_renameat:
+	case SYS_renameat2:
+		return below_dir(t, (int)r->rdi);
+	case SYS_symlinkat:
+		return below_dir(t, (int)r->rsi);
+	case SYS_openat:
+		return (r->rdx & O_CREAT) && below_dir(t, (int)r->rdi);
+	case SYS_mkdir:
+		return true;
+	}
+	return false;
+}
+
+/* How far a dump has come, from the calls that begin each phase. */
+static void follow_phase(struct trap *t, const struct user_regs_struct *r, const char *path)
+{
+	long nr = (long)r->orig_rax;
+	bool request = nr == SYS_ptrace;
+
+	switch (t->phase) {
+	case PREPARE:
+		if (request && r->rdi == PTRACE_SEIZE)
+			t->phase = FREEZE;
+		break;
+	case FREEZE:
+		if (strstr(path, "map_files"))
+			t->phase = INSIDE;
+		break;
+	case INSIDE:
+		if (nr == SYS_mkdirat)
+			t->phase = PAGES;
+		break;
+	case PAGES:
+		if (request && (r->rdi == PTRACE_SETREGSET || r->rdi == PTRACE_SETREGS))
+			t->phase = LEAVE;
+		break;
+	case LEAVE:
+		if (request && r->rdi == PTRACE_DETACH)
+			t->phase = THAW;
+		break;
+	case THAW:
+		if (nr == SYS_openat && (r->rdx & O_CREAT))
+			t->phase = WRITE;
+		break;
+	case WRITE:
+		if (nr == SYS_fsync)
+			t->phase = SYNC;
+		break;
+	case SYNC:
+		if (nr == SYS_renameat2 || nr == SYS_renameat)
+			t->phase = PUBLISH;
+		break;
+	default:
+		break;
+	}
+}
+
+/* --- errors that fit ----------------------------------------------------------------------- */
+
+static const struct {
+	long nr;
+	int error[2]; /* taken in turn; 0: cannot fail */
+} fits[] = {
+	{ SYS_exit, { 0, 0 } },
+	{ SYS_exit_group, { 0, 0 } },
+	{ SYS_rt_sigreturn, { 0, 0 } },
+	{ SYS_rt_sigprocmask, { 0, 0 } },
+	{ SYS_rt_sigaction, { 0, 0 } },
+	{ SYS_getpid, { 0, 0 } },
+	{ SYS_gettid, { 0, 0 } },
+	{ SYS_geteuid, { 0, 0 } },
+	{ SYS_getuid, { 0, 0 } },
+	{ SYS_umask, { 0, 0 } },
+	{ SYS_set_robust_list, { 0, 0 } },
+	{ SYS_sched_yield, { 0, 0 } },
+	{ SYS_restart_syscall, { 0, 0 } },
+	{ SYS_read, { EIO, ENOMEM } },
+	{ SYS_pread64, { EIO, ENOMEM } },
+	{ SYS_write, { EIO, ENOSPC } },
+	{ SYS_pwrite64, { EIO, ENOSPC } },
+	{ SYS_writev, { EIO, ENOSPC } },
+	{ SYS_pwritev, { EIO, ENOSPC } },
+	{ SYS_fsync, { EIO, ENOSPC } },
+	{ SYS_ftruncate, { EIO, ENOSPC } },
+	{ SYS_openat, { EMFILE, ENOMEM } },
+	{ SYS_open, { EMFILE, ENOMEM } },
+	{ SYS_close, { EIO, EINTR } },
+	{ SYS_mmap, { ENOMEM, ENOMEM } },
+	{ SYS_munmap, { ENOMEM, ENOMEM } },
+	{ SYS_mremap, { ENOMEM, ENOMEM } },
+	{ SYS_mprotect, { ENOMEM, ENOMEM } },
+	{ SYS_brk, { ENOMEM, ENOMEM } },
+	{ SYS_ptrace, { EIO, EPERM } },
+	{ SYS_wait4, { EINTR, EINTR } },
+	{ SYS_waitid, { EINTR, EINTR } },
+	{ SYS_futex, { EINTR, EINTR } },
+	{ SYS_poll, { EINTR, ENOMEM } },
+	{ SYS_ppoll, { EINTR, ENOMEM } },
+	{ SYS_nanosleep, { EINTR, EINTR } },
+	{ SYS_clock_nanosleep, { EINTR, EINTR } },
+	{ SYS_rt_sigtimedwait, { EINTR, EAGAIN } },
+	{ SYS_clone, { EAGAIN, ENOMEM } },
+	{ SYS_clone3, { EAGAIN, ENOMEM } },
+	{ SYS_ioctl, { ENOMEM, EINTR } },
+	{ SYS_process_vm_readv, { ENOMEM, EPERM } },
+	{ SYS_process_vm_writev, { ENOMEM, EPERM } },
+	{ SYS_flock, { EINTR, ENOLCK } },
+	{ SYS_getdents64, { EIO, ENOMEM } },
+	{ SYS_newfstatat, { EIO, ENOMEM } },
+	{ SYS_readlink, { EIO, ENOMEM } },
+	{ SYS_readlinkat, { EIO, ENOMEM } },
+	{ SYS_getrandom, { EINTR, EINTR } },
+};
+
+static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
+{
+	long nr = (long)r->orig_rax;
+	int error = EPERM;
+
+	/* Waking somebody up does not fail. */
+	if (nr == SYS_futex && (r->rsi & 127) == 1)
+		return 0;
+	for (size_t i = 0; i < sizeof(fits) / sizeof(*fits); i++)
+		if (fits[i].nr == nr)
+			error = fits[i].error[t->calls % 2];
+	return error && t->with ? t->with : error;
+}
+
+/* --- interference ---------------------------------------------------------------------------- */
+
+static void hit(struct trap *t, const struct user_regs_struct *r)
+{
+	t->hit_call = (long)r->orig_rax;
+	t->hit_phase = t->phase;
+}
+
+/* The call is not made, but for close, which closes whatever it says. */
+static void make_it_fail(struct trap *t, struct user_regs_struct *r, int error)
+{
+	if (!error)
+		return;
+	hit(t, r);
+	t->fail_exit = error;
+	if (r->orig_rax == SYS_close)
+		return;
+	r->orig_rax = (unsigned long)-1;
+	if (ptrace(PTRACE_SETREGS, t->pid, NULL, r) < 0)
+		die("PTRACE_SETREGS");
+}
+
+static bool is_write(long nr)
+{
+	return nr == SYS_write || nr == SYS_pwrite64;
+}
+
+static void make_it_short(struct trap *t, struct user_regs_struct *r)
+{
+	hit(t, r);
+	t->room_gone = true;
+	r->rdx /= 2;
+	if (ptrace(PTRACE_SETREGS, t->pid, NULL, r) < 0)
+		die("PTRACE_SETREGS");
+}
+
+static void kill_it(struct trap *t, const struct user_regs_struct *r)
+{
+	struct timespec wait = { t->delay_us / 1000000, t->delay_us % 1000000 * 1000 };
+
+	hit(t, r);
+	if (t->delay_us) {
+		ptrace(PTRACE_DETACH, t->pid, NULL, NULL);
+		nanosleep(&wait, NULL);
+	}
+	kill(t->pid, SIGKILL);
+}
+
+static void on_entry(struct trap *t)
+{
+	struct user_regs_struct r;
+	char path[512];
+
+	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) < 0)
+		return;
+	call_path(t, &r, path, sizeof(path));
+	t->counting = t->counting || strncmp(path, t->dir, strlen(t->dir)) == 0;
+	if (!t->counting)
+		return;
+	follow_phase(t, &r, path);
+	if (t->writes_only && !changes_files(t, &r))
+		return;
+	t->calls++;
+	t->in_phase[t->phase]++;
+	if (t->calls == t->kill_at)
+		kill_it(t, &r);
+	else if (t->calls == t->fail_at)
+		make_it_fail(t, &r, fitting_error(t, &r));
+	else if (t->room_gone && is_write((long)r.orig_rax))
+		make_it_fail(t, &r, ENOSPC);
+	else if (t->calls == t->short_at && is_write((long)r.orig_rax))
+		make_it_short(t, &r);
+}
+
+static void on_exit_of_call(struct trap *t)
+{
+	struct user_regs_struct r;
+
+	if (!t->fail_exit)
+		return;
+	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) == 0) {
+		r.rax = (unsigned long)-t->fail_exit;
+		ptrace(PTRACE_SETREGS, t->pid, NULL, &r);
+	}
+	t->fail_exit = 0;
+}
+
+static int run(struct trap *t)
+{
+	bool inside = false;
+	int status, sig = 0;
+
+	for (;;) {
+		if (ptrace(PTRACE_SYSCALL, t->pid, NULL, sig) < 0 && errno != ESRCH)
+			die("PTRACE_SYSCALL");
+		if (waitpid(t->pid, &status, 0) < 0)
+			die("waitpid");
+		if (!WIFSTOPPED(status))
+			return status;
+		sig = WSTOPSIG(status);
+		if (sig == (SIGTRAP | 0x80)) {
+			inside = !inside;
+			inside ? on_entry(t) : on_exit_of_call(t);
+			sig = 0;
+		} else if (status >> 16 || sig == SIGTRAP) {
+			sig = 0;
+		}
+	}
+}
+
+static void start(struct trap *t, char **argv)
+{
+	int status;
+
+	t->pid = fork();
+	if (t->pid < 0)
+		die("fork");
+	if (t->pid == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		execvp(argv[0], argv);
+		die(argv[0]);
+	}
+	if (waitpid(t->pid, &status, 0) < 0 || !WIFSTOPPED(status))
+		die("start");
+	if (ptrace(PTRACE_SETOPTIONS, t->pid, NULL,
+		   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC) < 0)
+		die("PTRACE_SETOPTIONS");
+}
+
+static void tell(const struct trap *t)
+{
+	FILE *f = t->out ? fopen(t->out, "we") : stderr;
+
+	if (!f)
+		die(t->out);
+	fprintf(f, "calls %ld hit %s %ld\n", t->calls,
+		t->hit_call < 0 ? "none" : phase_names[t->hit_phase], t->hit_call);
+	for (int i = 0; i < N_PHASES; i++)
+		fprintf(f, "%s %ld\n", phase_names[i], t->in_phase[i]);
+	if (f != stderr)
+		fclose(f);
+}
+
+int main(int argc, char **argv)
+{
+	struct trap t = { .dir = "", .hit_call = -1 };
+	int o, status;
+
+	while ((o = getopt(argc, argv, "+D:wo:k:u:f:e:s:")) != -1) {
+		switch (o) {
+		case 'D':
+			t.dir = optarg;
+			break;
+		case 'w':
+			t.writes_only = true;
+			break;
+		case 'o':
+			t.out = optarg;
+			break;
+		case 'k':
+			t.kill_at = atol(optarg);
+			break;
+		case 'u':
+			t.delay_us = atol(optarg);
+			break;
+		case 'f':
+			t.fail_at = atol(optarg);
+			break;
+		case 'e':
+			t.with = atoi(optarg);
+			break;
+		case 's':
+			t.short_at = atol(optarg);
+			break;
+		default:
+			return 125;
+		}
+	}
+	if (optind == argc)
+		return 125;
+	start(&t, argv + optind);
+	status = run(&t);
+	tell(&t);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
