@@ -5,6 +5,7 @@
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/task/memory_vma.h"
+#include "criu-lite/task/spool.h"
 #include "criu-lite/track/track.h"
 #include "images/pagemap.h"
 
@@ -39,7 +40,7 @@ struct copier {
 	const struct pagemap *parent; /* NULL: there is none */
 	pid_t pid;
 	int mem; /* /proc/PID/mem */
-	char *buffer;
+	struct spool *spool;
 	struct piece *piece;
 	size_t n_pieces, n_pages;
 };
@@ -51,9 +52,18 @@ struct pages_run {
 	uint32_t parent_seq; /* 0: none */
 	int parent_dirfd;
 	struct chain_links links; /* of the parent, for shared objects */
-	char *buffer, *other;
+	struct spool *spool;
+	char *other; /* one page */
 	struct piece *piece;
 };
+
+/* Before a pages file is closed, also after a failure: its number may soon be another file's. */
+static int drained(struct pages_run *r, int rc, struct err *err)
+{
+	int late = spool_drain(r->spool, rc < 0 ? NULL : err);
+
+	return rc < 0 ? rc : late;
+}
 
 static uint64_t higher(uint64_t a, uint64_t b)
 {
@@ -92,22 +102,6 @@ static uint32_t fate(struct copier *c, uint64_t vaddr, const char *page, bool ke
 	return same && parent_has(c, vaddr) ? PAGE_IN_PARENT : PAGE_PRESENT;
 }
 
-static int write_all(int fd, const char *p, size_t n, uint64_t offset, struct err *err)
-{
-	while (n) {
-		ssize_t done = pwrite(fd, p, n, offset);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return err_errno(err, "writing pages");
-		p += done;
-		n -= done;
-		offset += done;
-	}
-	return 0;
-}
-
 /* The pages of a buffer that are to be written, moved together so that one write takes them. */
 struct gather {
 	char *buffer;
@@ -132,9 +126,10 @@ static void gather_page(struct gather *g, struct pages_writer *w, uint64_t vaddr
 	g->n++;
 }
 
-static int gather_write(const struct gather *g, struct pages_writer *w, struct err *err)
+static int gather_write(const struct gather *g, struct pages_writer *w, struct spool *spool,
+			struct err *err)
 {
-	return write_all(pages_fd(w), g->buffer, g->n * PAGE_SIZE, g->offset, err);
+	return spool_put(spool, g->n * PAGE_SIZE, pages_fd(w), g->offset, err);
 }
 
 /* --- private memory ---------------------------------------------------------------- */
@@ -193,7 +188,7 @@ static int read_call(const struct copier *c, size_t *i, char **to, struct err *e
 
 static int read_pieces(const struct copier *c, struct err *err)
 {
-	char *to = c->buffer;
+	char *to = spool_buffer(c->spool);
 	size_t i = 0;
 	int rc = 0;
 
@@ -211,8 +206,8 @@ static int read_pieces(const struct copier *c, struct err *err)
 
 static int copier_flush(struct copier *c, struct err *err)
 {
-	struct gather g = { .buffer = c->buffer };
-	char *page = c->buffer;
+	struct gather g = { .buffer = spool_buffer(c->spool) };
+	char *page = g.buffer;
 	int rc = read_pieces(c, err);
 
 	if (rc < 0)
@@ -229,7 +224,7 @@ static int copier_flush(struct copier *c, struct err *err)
 			gather_page(&g, c->w, at, page, fate(c, at, page, p->keep_zero));
 	}
 	c->n_pieces = c->n_pages = 0;
-	return gather_write(&g, c->w, err);
+	return gather_write(&g, c->w, c->spool, err);
 }
 
 static int add_piece(struct copier *c, struct piece p, struct err *err)
@@ -421,7 +416,7 @@ static int save_task(struct pages_run *r, struct task *task, struct err *err)
 	size_t n;
 	int rc;
 
-	c.buffer = r->buffer;
+	c.spool = r->spool;
 	c.piece = r->piece;
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
 	vma = memory_tracked(task, &n);
@@ -436,6 +431,7 @@ static int save_task(struct pages_run *r, struct task *task, struct err *err)
 		c.parent = there ? &parent : NULL;
 		rc = copy_runs(&c, task, &runs, err);
 	}
+	rc = drained(r, rc, err);
 	if (!rc) {
 		r->s->pages_written += pages_written(c.w);
 		r->s->pages_parent += pages_parent(c.w);
@@ -528,7 +524,7 @@ static int shared_tail(struct shared_copy *c, uint64_t offset, char *page, struc
 /* At most a buffer of data at @offset. */
 static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, struct err *err)
 {
-	struct gather g = { .buffer = c->r->buffer };
+	struct gather g = { .buffer = spool_buffer(c->r->spool) };
 	char *page = g.buffer;
 	uint64_t got = 0;
 
@@ -554,7 +550,7 @@ static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, stru
 	progress_add(c->r->s->progress, n / PAGE_SIZE);
 	for (uint64_t at = offset; at < offset + n; at += PAGE_SIZE, page += PAGE_SIZE)
 		gather_page(&g, c->w, at, page, shared_fate(c, at, page));
-	return gather_write(&g, c->w, err);
+	return gather_write(&g, c->w, c->r->spool, err);
 }
 
 static int shared_data(struct shared_copy *c, struct err *err)
@@ -600,6 +596,7 @@ static int save_object(struct pages_run *r, const struct memfd_object *o, struct
 	rc = pages_create(&c.w, err, r->s->dirfd, r->next_id++, "%s", name);
 	if (!rc)
 		rc = shared_data(&c, err);
+	rc = drained(r, rc, err);
 	if (!rc) {
 		r->s->pages_written += pages_written(c.w);
 		r->s->pages_parent += pages_parent(c.w);
@@ -639,7 +636,7 @@ static void run_close(struct pages_run *r)
 	if (r->parent_dirfd >= 0)
 		close(r->parent_dirfd);
 	chain_links_release(&r->links);
-	free(r->buffer);
+	spool_free(r->spool);
 	free(r->other);
 	free(r->piece);
 }
@@ -652,7 +649,7 @@ int memory_save(struct saver *s, struct err *err)
 	struct task *task;
 	int rc = run_open(&r, err);
 
-	r.buffer = xmalloc(BUFFER_PAGES * PAGE_SIZE);
+	r.spool = spool_new(BUFFER_PAGES * PAGE_SIZE);
 	r.other = xmalloc(PAGE_SIZE);
 	r.piece = xcalloc(MAX_PIECES, sizeof(*r.piece));
 	for_each_live_task (task, s->tree)
