@@ -23,13 +23,13 @@ units: $(UNITS)
 VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -I. -pthread
 TESTBIN	= $(BUILD)/test
 VICTIMS	= $(wildcard test/victims/*.c)
-TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/soft-dirty
+TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/soft-dirty $(TESTBIN)/adopt
 
 $(TESTBIN)/run $(TESTBIN)/nsinit: $(TESTBIN)/%: test/lib/%.c
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
 
-$(TESTBIN)/soft-dirty: test/guest/soft-dirty.c
+$(TESTBIN)/soft-dirty $(TESTBIN)/adopt: $(TESTBIN)/%: test/guest/%.c
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
 
@@ -67,6 +67,7 @@ sanitize:
 	@BUILD=$(BUILD)/sanitize test/check.sh units
 
 include test/fuzz/fuzz.mk
+include test/guest/guest.mk
 include test/fire/fire.mk
 include test/bench/bench.mk
 
