@@ -4,9 +4,11 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 /* The length by fstat(2): files are complete when their sums are taken. */
@@ -55,30 +57,91 @@ int sum_file(int fd, const char *name, uint64_t *size, uint64_t *hash, struct er
 	return rc;
 }
 
+/* --- all blocks of a file, by several threads where there are many ------------------------ */
+
+#define BLOCKS_A_THREAD 16u /* fewer are not worth one */
+#define MOST_THREADS	8u
+
+struct summing {
+	int fd;
+	const char *name;
+	uint64_t size;
+	uint64_t *sum;
+	size_t n;
+	atomic_size_t next;
+	pthread_mutex_t lock;
+	int rc; /* of the first that failed, as what @err says */
+	struct err *err;
+};
+
+static void sum_failed(struct summing *s, int rc, const struct err *err)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->rc && s->err)
+		*s->err = *err;
+	s->rc = s->rc ? s->rc : rc;
+	pthread_mutex_unlock(&s->lock);
+	atomic_store(&s->next, s->n);
+}
+
+static void *sum_some(void *arg)
+{
+	scoped void *buf = xmalloc(SUM_BLOCK);
+	struct summing *s = arg;
+	struct err err;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&s->next, 1)) < s->n) {
+		uint64_t at = (uint64_t)i * SUM_BLOCK;
+		size_t len = block_len(s->size, at, SUM_BLOCK);
+		int rc = read_block(s->fd, s->name, buf, at, len, &err);
+
+		if (rc < 0) {
+			sum_failed(s, rc, &err);
+			break;
+		}
+		s->sum[i] = XXH3_64bits(buf, len);
+	}
+	return NULL;
+}
+
+/* Beside the caller; one that cannot be had is done without. */
+static size_t start_helpers(struct summing *s, pthread_t thread[MOST_THREADS])
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t want = s->n / BLOCKS_A_THREAD, n = 0;
+
+	want = want > MOST_THREADS ? MOST_THREADS : want;
+	while (n + 1 < want && (long)n + 1 < cpus && !pthread_create(&thread[n], NULL, sum_some, s))
+		n++;
+	return n;
+}
+
 int sum_blocks(int fd, const char *name, uint64_t *size, uint64_t **hash, size_t *n,
 	       struct err *err)
 {
-	scoped void *buf = xmalloc(SUM_BLOCK);
-	scoped uint64_t *sum = NULL;
-	size_t count;
+	struct summing s = {
+		.fd = fd, .name = name, .lock = PTHREAD_MUTEX_INITIALIZER, .err = err
+	};
+	pthread_t thread[MOST_THREADS];
+	size_t helpers;
 	int rc = length_of(fd, name, size, err);
 
 	if (rc < 0)
 		return rc;
-	count = *size / SUM_BLOCK + !!(*size % SUM_BLOCK);
-	sum = xcalloc(count, sizeof(*sum));
-	for (size_t i = 0; i < count; i++) {
-		uint64_t at = (uint64_t)i * SUM_BLOCK;
-		size_t len = block_len(*size, at, SUM_BLOCK);
-
-		rc = read_block(fd, name, buf, at, len, err);
-		if (rc < 0)
-			return rc;
-		sum[i] = XXH3_64bits(buf, len);
+	s.size = *size;
+	s.n = *size / SUM_BLOCK + !!(*size % SUM_BLOCK);
+	s.sum = xcalloc(s.n, sizeof(*s.sum));
+	helpers = start_helpers(&s, thread);
+	sum_some(&s);
+	while (helpers)
+		pthread_join(thread[--helpers], NULL);
+	if (s.rc < 0) {
+		free(s.sum);
+		return s.rc;
 	}
-	*hash = sum;
-	*n = count;
-	sum = NULL;
+	*hash = s.sum;
+	*n = s.n;
 	return 0;
 }
 
