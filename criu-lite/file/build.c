@@ -78,6 +78,18 @@ const FileEntry *file_find(const struct file_build *b, uint32_t id)
 	return slot ? slot->e : NULL;
 }
 
+void file_mapped_for_writing(struct file_build *b, uint32_t id)
+{
+	struct file_slot *slot = file_slot(b, id);
+
+	if (!slot || slot->first)
+		return;
+	if (slot->e->type == FD_TYPES__REG && (slot->e->reg->flags & O_ACCMODE) == O_RDONLY)
+		slot->e->reg->flags |= O_RDWR;
+	if (slot->e->type == FD_TYPES__MEMFD && (slot->e->memfd->flags & O_ACCMODE) == O_RDONLY)
+		slot->e->memfd->flags |= O_RDWR;
+}
+
 /* --- tables ----------------------------------------------------------------------- */
 
 static int compare_rows(const void *pa, const void *pb)

@@ -87,6 +87,11 @@ int files_top(const struct file_build *b);
  * different (size, mode, gone).
  */
 int file_open(struct file_build *b, uint32_t id, int *fd, struct err *err);
+/*
+ * Shared mappings of @id want to write. Other writers of images leave the access mode of what
+ * is only mapped at 0 and say it with the mapping; what a descriptor names is left as it is.
+ */
+void file_mapped_for_writing(struct file_build *b, uint32_t id);
 const FileEntry *file_find(const struct file_build *b, uint32_t id);
 /*
  * Close what was opened for mappings, exe and the like and is no longer wanted by a descriptor

@@ -49,6 +49,19 @@ static int exe_check(const struct builder *b, const MmEntry *mm, struct err *err
 	return 0;
 }
 
+/* How a file was open that is now mapped; where that is not said, as the mapping needs it. */
+static void mapped_files(const struct builder *b, const MmEntry *mm)
+{
+	for (size_t i = 0; i < mm->n_vmas; i++) {
+		const VmaEntry *e = mm->vmas[i];
+		bool writes =
+			e->has_fdflags ? (e->fdflags & O_ACCMODE) == O_RDWR : e->prot & PROT_WRITE;
+
+		if (e->status & VMA_FILE_SHARED && writes)
+			file_mapped_for_writing(b->files, (uint32_t)e->shmid);
+	}
+}
+
 static int load_task(struct builder *b, struct task *task, struct err *err)
 {
 	struct task_memory *m = memory_of(task);
@@ -61,6 +74,8 @@ static int load_task(struct builder *b, struct task *task, struct err *err)
 		rc = exe_check(b, task->mm, err);
 	if (!rc)
 		rc = vmas_check(b, task->mm, err);
+	if (!rc)
+		mapped_files(b, task->mm);
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
 	if (!rc)
 		rc = chain_resolve(&m->src, &b->memory->links, name, err);

@@ -66,7 +66,10 @@ excepted()
 
 put_back()
 {
-	find "$dir" -mindepth 1 -delete
+	# Into the files that are there: a victim may know them by their inode.
+	find "$dir" -mindepth 1 -depth | while read -r f; do
+		[ -e "$CASE_DIR/kept${f#"$dir"}" ] || rm -rf "$f"
+	done
 	cp -a "$CASE_DIR/kept/." "$dir/"
 }
 
