@@ -206,8 +206,10 @@ def reserve():
     """Arming and scanning a terabyte of which nearly nothing is there."""
     victim = Victim("reserve", 1000)
     dump(victim, "a")
-    results = {1000: repeat(lambda: increment(victim, 0))}
+    result = repeat(lambda: increment(victim, 0))
     victim.end()
+    del result["longest gap"]  # it sleeps, and so sees none
+    results = {1000: result}
     show("reserve: 1 TiB, 1,000 pages used, increment", results[1000])
     return results
 
