@@ -40,8 +40,10 @@ struct trap {
 	long calls, in_phase[N_PHASES];
 	enum phase phase;
 	enum phase hit_phase;
-	long hit_call;	/* its number; -1: none was hit */
-	int fail_exit;	/* the errno with which this call is to end; 0: its own result */
+	long hit_call; /* its number; -1: none was hit */
+	int fail_exit; /* the errno with which this call is to end; 0: its own result */
+	bool changed;  /* its arguments are to be as they were when it ends */
+	struct user_regs_struct own;
 	bool room_gone; /* after a short write */
 };
 
@@ -223,6 +225,13 @@ static const struct {
 	{ SYS_getrandom, { EINTR, EINTR } },
 };
 
+/* Requests that a tracee which is held cannot refuse. */
+static bool only_fails_when_gone(long request)
+{
+	return request == PTRACE_SYSCALL || request == PTRACE_DETACH ||
+	       request == PTRACE_INTERRUPT || request == PTRACE_GET_SYSCALL_INFO;
+}
+
 static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
 {
 	long nr = (long)r->orig_rax;
@@ -230,6 +239,8 @@ static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
 
 	/* Waking somebody up does not fail. */
 	if (nr == SYS_futex && (r->rsi & 127) == 1)
+		return 0;
+	if (nr == SYS_ptrace && only_fails_when_gone((long)r->rdi))
 		return 0;
 	for (size_t i = 0; i < sizeof(fits) / sizeof(*fits); i++)
 		if (fits[i].nr == nr)
@@ -241,20 +252,29 @@ static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
 
 static void hit(struct trap *t, const struct user_regs_struct *r)
 {
+	t->own = *r;
 	t->hit_call = (long)r->orig_rax;
 	t->hit_phase = t->phase;
 }
 
-/* The call is not made, but for close, which closes whatever it says. */
+/*
+ * The call is not made, with two exceptions: close closes whatever it says, and
+ * brk has no errors: it answers where the break is, as if asked for that.
+ */
 static void make_it_fail(struct trap *t, struct user_regs_struct *r, int error)
 {
 	if (!error)
 		return;
 	hit(t, r);
-	t->fail_exit = error;
+	if (r->orig_rax != SYS_brk)
+		t->fail_exit = error;
 	if (r->orig_rax == SYS_close)
 		return;
-	r->orig_rax = (unsigned long)-1;
+	t->changed = true;
+	if (r->orig_rax == SYS_brk)
+		r->rdi = 0;
+	else
+		r->orig_rax = (unsigned long)-1;
 	if (ptrace(PTRACE_SETREGS, t->pid, NULL, r) < 0)
 		die("PTRACE_SETREGS");
 }
@@ -267,7 +287,7 @@ static bool is_write(long nr)
 static void make_it_short(struct trap *t, struct user_regs_struct *r)
 {
 	hit(t, r);
-	t->room_gone = true;
+	t->room_gone = t->changed = true;
 	r->rdx /= 2;
 	if (ptrace(PTRACE_SETREGS, t->pid, NULL, r) < 0)
 		die("PTRACE_SETREGS");
@@ -311,22 +331,38 @@ static void on_entry(struct trap *t)
 		make_it_short(t, &r);
 }
 
+/* Callers trust that registers hold the arguments still. */
 static void on_exit_of_call(struct trap *t)
 {
 	struct user_regs_struct r;
 
-	if (!t->fail_exit)
+	if (!t->fail_exit && !t->changed)
 		return;
 	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) == 0) {
-		r.rax = (unsigned long)-t->fail_exit;
+		r.rdi = t->own.rdi;
+		r.rdx = t->own.rdx;
+		if (t->fail_exit)
+			r.rax = (unsigned long)-t->fail_exit;
 		ptrace(PTRACE_SETREGS, t->pid, NULL, &r);
 	}
 	t->fail_exit = 0;
+	t->changed = false;
+}
+
+static void on_call_stop(struct trap *t)
+{
+	struct __ptrace_syscall_info info = {};
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->pid, sizeof(info), &info) < 0)
+		return;
+	if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
+		on_entry(t);
+	else if (info.op == PTRACE_SYSCALL_INFO_EXIT)
+		on_exit_of_call(t);
 }
 
 static int run(struct trap *t)
 {
-	bool inside = false;
 	int status, sig = 0;
 
 	for (;;) {
@@ -338,8 +374,7 @@ static int run(struct trap *t)
 			return status;
 		sig = WSTOPSIG(status);
 		if (sig == (SIGTRAP | 0x80)) {
-			inside = !inside;
-			inside ? on_entry(t) : on_exit_of_call(t);
+			on_call_stop(t);
 			sig = 0;
 		} else if (status >> 16 || sig == SIGTRAP) {
 			sig = 0;
