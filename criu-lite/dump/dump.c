@@ -148,8 +148,9 @@ static int enter(struct story *d, struct err *err)
 	struct task *task;
 	int rc;
 
-	phase(&d->phases, "enter");
+	phase(&d->phases, "track");
 	rc = track_begin(d->track, &d->tree, err);
+	phase(&d->phases, "enter");
 	for_each_live_task (task, &d->tree)
 		if (!rc)
 			rc = remote_enter(task, &fo, err);
@@ -163,10 +164,7 @@ static int copy_pages(struct story *d, struct err *err)
 {
 	int rc;
 
-	phase(&d->phases, "track");
-	rc = track_begin(d->track, &d->tree, err);
-	if (!rc)
-		rc = chain_begin(d->chain, track_parent(d->track), err);
+	rc = chain_begin(d->chain, track_parent(d->track), err);
 	if (rc < 0)
 		return rc;
 	d->saver.track = d->track;
