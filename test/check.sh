@@ -41,6 +41,7 @@ cases()
 		"$here/chain.sh" list
 		echo "guest/travel 600 $here/guest/travel.sh"
 		"$here/restore/cases.sh" list
+		"$here/terminal/cases.sh" list
 		;;
 	trackers)
 		for tracker in wp-async hash none; do

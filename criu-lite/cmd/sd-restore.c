@@ -125,7 +125,7 @@ int main(int argc, char **argv)
 	struct report_progress watch = {};
 	struct restored done = {};
 	struct err err = {};
-	pid_t root;
+	struct ward ward;
 	int rest, rc;
 
 	rc = options_parse(&command, argc, argv, &a, &rest);
@@ -149,7 +149,9 @@ int main(int argc, char **argv)
 	else if (!a.quiet)
 		print_line(&done);
 	fflush(stdout);
-	root = done.root;
+	ward = (struct ward) { .root = done.root,
+			       .terminal = a.restore.shell_job,
+			       .terminal_given = done.terminal_given };
 	restored_release(&done);
-	return a.restore.detach ? EXIT_DONE : stand_in(root, a.restore.shell_job);
+	return a.restore.detach ? EXIT_DONE : stand_in(&ward);
 }

@@ -3,10 +3,12 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const int passed_on[] = { SIGTERM, SIGINT,  SIGHUP,   SIGQUIT, SIGUSR1,
@@ -18,29 +20,73 @@ static bool had_it_already(const siginfo_t *info, pid_t root)
 	return info->si_code == SI_KERNEL && getpgid(root) == getpgrp();
 }
 
-static void give_terminal(pid_t root, bool terminal)
+/* By its own name: what is our standard input may be anything. */
+static int open_terminal(void)
 {
-	pid_t group = getpgid(root);
+	return open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
 
-	if (!terminal || group <= 0 || group == getpgrp() || tcgetpgrp(STDIN_FILENO) != getpgrp())
+static bool in_front(void)
+{
+	scoped_fd fd = open_terminal();
+
+	return fd >= 0 && tcgetpgrp(fd) == getpgrp();
+}
+
+static void set_front(pid_t group)
+{
+	scoped_fd fd = open_terminal();
+
+	if (fd >= 0)
+		tcsetpgrp(fd, group);
+}
+
+/* Only from those to whom it was given: a shell that put us into the background keeps it. */
+static void take_terminal(struct ward *w)
+{
+	if (w->terminal_given)
+		set_front(getpgrp());
+	w->terminal_given = false;
+}
+
+static void go_on(struct ward *w)
+{
+	pid_t group = getpgid(w->root);
+
+	if (group <= 0)
 		return;
-	tcsetpgrp(STDIN_FILENO, group);
+	if (group == getpgrp()) {
+		kill(w->root, SIGCONT);
+		return;
+	}
+	if (in_front()) {
+		set_front(group);
+		w->terminal_given = true;
+	}
 	kill(-group, SIGCONT);
 }
 
-static void take_terminal(bool terminal)
+/* A shell that waits for us wants to see it. What makes us go on has then been passed on. */
+static void stop_too(struct ward *w)
 {
-	if (terminal && tcgetpgrp(STDIN_FILENO) > 0) /* fails when it is not our own terminal */
-		tcsetpgrp(STDIN_FILENO, getpgrp());
+	const struct timespec now = {};
+	sigset_t cont;
+
+	take_terminal(w);
+	raise(SIGSTOP);
+	go_on(w);
+	sigemptyset(&cont);
+	sigaddset(&cont, SIGCONT);
+	sigtimedwait(&cont, NULL, &now);
 }
 
-/* It stopped: a shell that waits for us wants to see that. When we go on, so does it. */
-static void stop_too(pid_t root, bool terminal)
+/* It asked for a terminal that the shell has given to us meanwhile (fg), or has to wait for it. */
+static void stopped(struct ward *w, int sig)
 {
-	take_terminal(terminal);
-	raise(SIGSTOP);
-	give_terminal(root, terminal);
-	kill(root, SIGCONT);
+	if ((sig == SIGTTIN || sig == SIGTTOU) && getpgid(w->root) != getpgrp() && in_front())
+		go_on(w);
+	else
+		stop_too(w);
 }
 
 static int end_alike(int status)
@@ -60,17 +106,17 @@ static int end_alike(int status)
 }
 
 /* What became of it, if anything: true when it has ended. */
-static bool look_after(pid_t root, bool terminal, int *status)
+static bool look_after(struct ward *w, int *status)
 {
 	pid_t pid;
 
 	while ((pid = waitpid(-1, status, WNOHANG | WUNTRACED)) > 0) {
-		if (pid != root)
+		if (pid != w->root)
 			continue;
 		if (!WIFSTOPPED(*status))
 			return true;
-		if (terminal)
-			stop_too(root, terminal);
+		if (w->terminal)
+			stopped(w, WSTOPSIG(*status));
 	}
 	return pid < 0 && errno == ECHILD;
 }
@@ -100,23 +146,23 @@ void stand_in_begin(void)
 	sigset_t set = all_passed_on();
 
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* What we say is said even when the terminal is the job's. */
+	signal(SIGTTOU, SIG_IGN);
 }
 
-int stand_in(pid_t root, bool terminal)
+int stand_in(struct ward *w)
 {
 	siginfo_t info;
 	sigset_t set = all_passed_on();
 	int status = 1 << 8; /* should somebody else have waited for it */
 
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGTTOU, SIG_IGN);
-	give_terminal(root, terminal);
-	while (!look_after(root, terminal, &status)) {
+	while (!look_after(w, &status)) {
 		int sig = sigwaitinfo(&set, &info);
 
-		if (sig > 0 && sig != SIGCHLD && !had_it_already(&info, root))
-			kill(root, sig);
+		if (sig > 0 && sig != SIGCHLD && !had_it_already(&info, w->root))
+			kill(w->root, sig);
 	}
-	take_terminal(terminal);
+	take_terminal(w);
 	return end_alike(status);
 }

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -324,20 +325,71 @@ static void set_modes(int fd, const TermiosEntry *e)
 	tcsetattr(fd, TCSANOW, &t);
 }
 
-void files_terminal(struct file_build *b)
+/* Groups are as the newborns have them: that of a shell outside of the tree has become ours. */
+static pid_t group_in_front(const struct file_build *b, const TtyInfoEntry *info)
+{
+	const struct task *t;
+
+	for_each_task (t, b->tree)
+		if (info && t->pgid == (pid_t)info->pgrp)
+			return getpgid(t->pid);
+	return getpgid(b->tree->task[0]->pid);
+}
+
+static const TtyInfoEntry *info_of_job(const struct file_build *b)
 {
 	const struct ttys_build *all = b->state ? b->state->ttys : NULL;
-	int fd;
 
-	if (!b->shell_job || !all || !all->n)
-		return;
-	fd = open_ours(O_RDWR | O_NOCTTY | O_CLOEXEC, true);
-	if (fd < 0)
-		return;
+	return all && all->n ? all->info[0] : NULL;
+}
+
+static int open_to_control(void)
+{
+	return open_ours(O_RDWR | O_NOCTTY | O_CLOEXEC, true);
+}
+
+bool files_terminal_give(struct file_build *b)
+{
+	const TtyInfoEntry *info = info_of_job(b);
+	scoped_fd fd = -1;
+	pid_t group;
+
+	if (!b->shell_job)
+		return false;
+	fd = open_to_control();
 	/* A job in the background leaves the terminal as it is. */
-	if (tcgetpgrp(fd) == getpgrp() && all->info[0]->termios)
-		set_modes(fd, all->info[0]->termios);
-	close(fd);
+	if (fd < 0 || tcgetpgrp(fd) != getpgrp())
+		return false;
+	if (info && info->termios)
+		set_modes(fd, info->termios);
+	group = group_in_front(b, info);
+	return group > 0 && group != getpgrp() && tcsetpgrp(fd, group) == 0;
+}
+
+void files_terminal_tell(struct file_build *b)
+{
+	const TtyInfoEntry *info = info_of_job(b);
+	scoped_fd fd = -1;
+	struct winsize now;
+	pid_t group;
+
+	if (!b->shell_job || !info || !info->winsize)
+		return;
+	fd = open_to_control();
+	if (fd < 0 || ioctl(fd, TIOCGWINSZ, &now) < 0)
+		return;
+	group = group_in_front(b, info);
+	if (group > 1 &&
+	    (now.ws_row != info->winsize->ws_row || now.ws_col != info->winsize->ws_col))
+		kill(-group, SIGWINCH);
+}
+
+void files_terminal_take(void)
+{
+	scoped_fd fd = open_to_control();
+
+	if (fd >= 0)
+		tcsetpgrp(fd, getpgrp());
 }
 
 static void tty_build_release(struct file_build *b)

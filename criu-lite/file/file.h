@@ -110,10 +110,16 @@ int files_attach(struct file_build *b, struct batch *batch, struct err *err);
  * newborn's descriptor of the tool's pidfd. It must still be allowed to chroot(2). */
 int files_fs_rebuild(struct file_build *b, struct batch *batch, int tool_pidfd_fd, struct err *err);
 /*
- * With --shell-job, right before the tree runs: the terminal's modes as the job had set them, if we
- * are in its foreground. SIGTTOU must be blocked. What cannot be done is left: the job runs without.
+ * With --shell-job, right before the tree runs, if we are in the foreground of our terminal: its
+ * modes become those that the job had set, and the group of the tree that had it, or else the
+ * root's, gets it. True when that is another group than ours. SIGTTOU must be blocked. What cannot
+ * be done is left: the job runs without.
  */
-void files_terminal(struct file_build *b);
+bool files_terminal_give(struct file_build *b);
+/* The tree runs: should the terminal have another size than it knew, it is told (SIGWINCH). */
+void files_terminal_tell(struct file_build *b);
+/* There is no tree after all: the terminal that was given is ours again. */
+void files_terminal_take(void);
 void files_build_release(struct file_build *b);
 
 /* --- the kinds --------------------------------------------------------------- */

@@ -23,7 +23,7 @@ struct story {
 	struct arming arming;
 	struct phases phases;
 	sigset_t mask; /* the tool's own, as it was */
-	bool pidfile_made;
+	bool pidfile_made, terminal_given;
 };
 
 /* --- reading ---------------------------------------------------------------------- */
@@ -308,14 +308,16 @@ static int commit(struct story *s, struct err *err)
 	rc = gate_gather(&s->nursery, err);
 	if (!rc)
 		rc = write_pidfile(s, err);
-	if (!rc)
-		files_terminal(&s->files);
+	/* Detached, the job is in the background as soon as we have ended. */
+	if (!rc && !s->opt->detach)
+		s->terminal_given = files_terminal_give(&s->files);
 	if (!rc)
 		rc = gate_open(&s->nursery, err);
 	if (rc < 0)
 		return rc;
 	phase(&s->phases, "leave");
 	gate_leave(&s->nursery);
+	files_terminal_tell(&s->files);
 	arm_close(&s->arming, &s->loaded.tree, true);
 	return 0;
 }
@@ -362,6 +364,7 @@ static void report(struct story *s, struct restored *out, uint64_t begun)
 		.root = s->loaded.tree.task[0]->pid,
 		.seq = s->loaded.seq,
 		.tasks = s->loaded.tree.n_tasks,
+		.terminal_given = s->terminal_given,
 		.total_us = now_us() - begun,
 	};
 	for_each_task (t, &s->loaded.tree)
@@ -376,6 +379,8 @@ static void release(struct story *s, int rc)
 	arm_close(&s->arming, &s->loaded.tree, false);
 	if (rc < 0 && s->pidfile_made)
 		unlink(s->opt->pidfile);
+	if (rc < 0 && s->terminal_given)
+		files_terminal_take();
 	if (s->builder.tree) {
 		memory_build_release(&s->builder);
 		files_build_release(&s->files);

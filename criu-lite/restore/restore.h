@@ -30,7 +30,8 @@ struct restored {
 	uint32_t seq;
 	uint64_t tasks, threads, pages;
 	uint64_t total_us;
-	SdPhase **phases; /* owned */
+	bool terminal_given; /* a group of the tree has it, where the caller's had it */
+	SdPhase **phases;    /* owned */
 	size_t n_phases;
 };
 

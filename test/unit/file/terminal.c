@@ -216,7 +216,7 @@ static void test_there_and_back(void **state)
 	dup2(s.slave, 0);
 	if (files_load(&b, &err) < 0 || files_give(&b, &p.batch, PUPPET_BUSY, &err) < 0)
 		fail_msg("%s", err.text);
-	files_terminal(&b); /* we are not in its foreground: it does nothing */
+	assert_false(files_terminal_give(&b)); /* we are not in its foreground */
 	dup2(stdin_was, 0);
 	close(stdin_was);
 	check_restored(&p, &s);
