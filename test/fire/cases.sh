@@ -31,6 +31,6 @@ done
 "$here/two" list | while read -r c; do
 	echo "fire/two-$(echo "$c" | tr _ -) $limit $here/two $c"
 done
-for how in missing cut flipped lying; do
+for how in missing cut flipped lying linked; do
 	echo "fire/bad-images-$how $limit $here/bad-images $how $times"
 done
