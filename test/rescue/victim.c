@@ -247,7 +247,7 @@ static void *watch_neighbours(void *arg)
 	for (;;) {
 		uint64_t start = now_ns();
 
-		judge_sleep(id, "futex", nap(1), start);
+		judge_sleep(id, "futex", 1, nap(1), start);
 		check_own(id);
 		report->round[id]++;
 	}
@@ -334,7 +334,7 @@ static void lead(uint32_t threads)
 	for (;;) {
 		uint64_t start = now_ns();
 
-		judge_sleep(0, "nanosleep", nap(0), start);
+		judge_sleep(0, "nanosleep", 0, nap(0), start);
 		feed_readers(threads);
 		check_own(0);
 		check_memory(report->round[0]);
