@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests, suite by suite; the last line counts them all.
-#   check.sh [SUITE...]       units lint victims chain trackers real guest; stress
+#   check.sh [SUITE...]       units lint victims chain sanitized trackers real guest; stress
 # BUILD is the build folder; everything must be built already. K, a pattern,
 # chooses cases: K='*/pipe*' check.sh victims
 set -u
@@ -12,7 +12,7 @@ here=$PWD/test
 logs=$BUILD/test-logs
 mkdir -p "$logs"
 rm -f "$logs"/*.tap
-[ $# -gt 0 ] || set -- units lint victims chain trackers real guest
+[ $# -gt 0 ] || set -- units lint victims chain sanitized trackers real guest
 
 cases()
 {
@@ -41,7 +41,20 @@ cases()
 		"$here/chain.sh" list
 		echo "guest/travel 600 $here/guest/travel.sh"
 		"$here/restore/cases.sh" list
+		"$here/commands.sh" list
 		"$here/terminal/cases.sh" list
+		;;
+	sanitized)
+		for unit in "$BUILD"/sanitize/test/unit/*/*; do
+			[ -x "$unit" ] && [ -f "$unit" ] &&
+				echo "sanitized/unit/${unit#"$BUILD"/sanitize/test/unit/} 240 cd $here/.. && $unit"
+		done
+		for list in commands chain restore/cases; do
+			LIST_PREFIX=sanitized/ LIMIT=120 "$here/$list.sh" list
+		done
+		for mode in thaw restore; do
+			LIST_PREFIX=sanitized/ LIMIT=120 "$here/victims.sh" list $mode "$here/victims/sanitized"
+		done
 		;;
 	trackers)
 		for tracker in wp-async hash none; do
@@ -89,6 +102,7 @@ for suite; do
 	# shellcheck disable=SC2086
 	case $suite in
 	guest) guest $run ;;
+	sanitized) BUILD=$BUILD/sanitize $run ;;
 	*) $run ;;
 	esac | tee "$logs/$suite.tap"
 	set +f

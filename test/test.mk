@@ -46,6 +46,7 @@ deps-test:
 # What is missing may be what make itself needs to know, so make starts anew.
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all units test-programs >/dev/null
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) sanitized-programs
 	@BUILD=$(BUILD) test/check.sh $(SUITES)
 
 stress: all test-programs
@@ -62,13 +63,15 @@ demo:
 # --- sanitizers --------------------------------------------------------------
 SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-sanitize:
+sanitized-programs:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize SANITIZE="$(SANITIZERS)" CFLAGS="-O1 -g" all units test-programs >/dev/null
-	@BUILD=$(BUILD)/sanitize test/check.sh units
+
+sanitize: all test-programs sanitized-programs
+	@BUILD=$(BUILD) test/check.sh sanitized
 
 include test/fuzz/fuzz.mk
 include test/guest/guest.mk
 include test/fire/fire.mk
 include test/bench/bench.mk
 
-.PHONY: units test-programs deps-test check stress lint demo sanitize
+.PHONY: units test-programs deps-test check stress lint demo sanitize sanitized-programs
