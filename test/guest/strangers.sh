@@ -12,9 +12,13 @@ if [ "$1" = list ]; then
 	for story in ours theirs; do
 		grep -v '^#' "$2" | while read -r victim params needs; do
 			[ -n "$victim" ] || continue
-			[ "$needs" = thaw ] && continue
+			options=''
+			case $needs in
+			thaw | refused) continue ;;
+			unprotected) options="SD_DUMP_OPTIONS=--unprotected" ;;
+			esac
 			[ "$params" = - ] && params=''
-			echo "guest/$story/$victim${params:+:$params} 240 $here/strangers.sh" \
+			echo "guest/$story/$victim${params:+:$params} 240 $options $here/strangers.sh" \
 				"$story $victim $(echo "$params" | tr , ' ')"
 		done
 	done

@@ -217,6 +217,45 @@ static void print_difference(const char *before, const char *after)
 	     after + line);
 }
 
+/* Is the mapping of line @b the continuation of the one of line @a, in all that maps tells? */
+static bool continues(const char *a, const char *b)
+{
+	unsigned long start[2], end[2], offset[2], inode[2];
+	char perms[2][5], dev[2][16];
+
+	if (sscanf(a, "%lx-%lx %4s %lx %15s %lu", start, end, perms[0], offset, dev[0], inode) !=
+		    6 ||
+	    sscanf(b, "%lx-%lx %4s %lx %15s %lu", start + 1, end + 1, perms[1], offset + 1, dev[1],
+		   inode + 1) != 6)
+		return false;
+	return end[0] == start[1] && !strcmp(perms[0], perms[1]) && !strcmp(dev[0], dev[1]) &&
+	       inode[0] == inode[1] && (!inode[0] || offset[0] + end[0] - start[0] == offset[1]);
+}
+
+/*
+ * Whether the kernel keeps two neighbours apart depends on which was written to
+ * first, and other tools' restores do not keep to that: seen as one (join=1).
+ */
+static void join_neighbours(char *text)
+{
+	char *line = text, *next;
+
+	while ((next = strchr(line, '\n')) && next[1]) {
+		size_t start = strcspn(line, "-") + 1, width = strcspn(line + start, " ");
+		char *end, *after;
+
+		next++;
+		end = next + strcspn(next, "-") + 1;
+		after = strchr(next, '\n');
+		if (!after || strcspn(end, " ") != width || !continues(line, next)) {
+			line = next;
+			continue;
+		}
+		memcpy(line + start, end, width);
+		memmove(next, after + 1, strlen(after + 1) + 1);
+	}
+}
+
 /* /proc/self/maps, without the inode numbers of memory that has a file but no name. */
 static char *own_maps(void)
 {
@@ -229,6 +268,8 @@ static char *own_maps(void)
 		for (char *p = path - 1; p[-1] == ' ' || (p[-1] >= '0' && p[-1] <= '9'); p--)
 			p[-1] = ' ';
 	}
+	if (param("join", 0))
+		join_neighbours(text);
 	return text;
 }
 
