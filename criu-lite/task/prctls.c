@@ -226,8 +226,20 @@ static int late_save(struct saver *s, struct thread *t, struct plan *p, uint64_t
 	return 0;
 }
 
+/* The filling of memory has its own wishes about huge pages, so the setting comes after it. */
 static int late_rebuild(struct builder *b, struct thread *t, struct batch *batch, struct err *err)
 {
+	const MmEntry *mm = t->task->mm;
+	uint32_t thp = mm && mm->has_thp_disabled && mm->thp_disabled;
+	int rc = batch_room(batch, 1, 0, err);
+
+	if (rc < 0)
+		return rc;
+	if (t->extra && t->extra->has_thp_flags)
+		thp = t->extra->thp_flags;
+	/* The answer's lowest bit is the setting, the others are its flags. */
+	plan_add(&batch->plan, thp ? PLAN_MUST : PLAN_MAY, "set the huge page setting", SYS_prctl,
+		 PR_SET_THP_DISABLE, thp & 1, thp & ~1u);
 	return marks_rebuild(t, batch, MARKS(late_marks), err);
 }
 
@@ -264,17 +276,6 @@ static int early_save(struct saver *s, struct thread *t, struct plan *p, uint64_
 
 static int early_rebuild(struct builder *b, struct thread *t, struct batch *batch, struct err *err)
 {
-	const MmEntry *mm = t->task->mm;
-	uint32_t thp = mm && mm->has_thp_disabled && mm->thp_disabled;
-	int rc = batch_room(batch, 1, 0, err);
-
-	if (rc < 0)
-		return rc;
-	if (t->extra && t->extra->has_thp_flags)
-		thp = t->extra->thp_flags;
-	/* The answer's lowest bit is the setting, the others are its flags. */
-	plan_add(&batch->plan, thp ? PLAN_MUST : PLAN_MAY, "set the huge page setting", SYS_prctl,
-		 PR_SET_THP_DISABLE, thp & 1, thp & ~1u);
 	return marks_rebuild(t, batch, MARKS(early_marks), err);
 }
 
