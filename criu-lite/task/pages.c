@@ -14,21 +14,14 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
-#define BUFFER_PAGES 256u  /* 1 MiB: small, and stays in the cache between reading and writing */
-#define MAX_PIECES   1024u /* IOV_MAX */
-
-enum how {
-	BY_CALL,    /* process_vm_readv(2) */
-	BY_FILE,    /* /proc/PID/mem, which reads what the task itself may not */
-	NOT_AT_ALL, /* the parent has it */
-};
+#define BUFFER_PAGES 256u /* 1 MiB: small, and stays in the cache between reading and writing */
+#define MAX_PIECES   1024u
 
 /* Pages of one VMA that lie side by side. */
 struct piece {
 	uint64_t start, end;
-	enum how how;
+	bool in_parent; /* not read at all */
 	bool keep_zero; /* zero is not what an absent page is */
 };
 
@@ -38,8 +31,7 @@ struct copier {
 	struct pages_writer *w;
 	uint64_t object;
 	const struct pagemap *parent; /* NULL: there is none */
-	pid_t pid;
-	int mem; /* /proc/PID/mem */
+	int mem;		      /* /proc/PID/mem */
 	struct spool *spool;
 	struct piece *piece;
 	size_t n_pieces, n_pages;
@@ -134,6 +126,11 @@ static int gather_write(const struct gather *g, struct pages_writer *w, struct s
 
 /* --- private memory ---------------------------------------------------------------- */
 
+/*
+ * By /proc/PID/mem, not process_vm_readv(2): that pins, and pinning a page that
+ * fork left shared gives the task a copy of its own (a tree of forked servers
+ * would grow by all they share). It is as fast, and reads what the task may not.
+ */
 static int read_mem(const struct copier *c, const struct piece *p, char *to, struct err *err)
 {
 	uint64_t n = p->end - p->start;
@@ -146,60 +143,16 @@ static int read_mem(const struct copier *c, const struct piece *p, char *to, str
 	return 0;
 }
 
-/* Which page it was that could not be read, /proc/PID/mem tells; or it can where the call cannot. */
-static int read_slowly(const struct copier *c, size_t i, size_t upto, char *to, struct err *err)
-{
-	int rc = 0;
-
-	for (; !rc && i < upto; i++) {
-		if (c->piece[i].how == NOT_AT_ALL)
-			continue;
-		rc = read_mem(c, &c->piece[i], to, err);
-		to += c->piece[i].end - c->piece[i].start;
-	}
-	return rc;
-}
-
-/* Pieces from *@i up to one that is not read this way, in one call. */
-static int read_call(const struct copier *c, size_t *i, char **to, struct err *err)
-{
-	struct iovec local = { .iov_base = *to }, remote[MAX_PIECES];
-	size_t first = *i, n = 0;
-	ssize_t got;
-
-	for (; *i < c->n_pieces && c->piece[*i].how != BY_FILE; ++*i) {
-		const struct piece *p = &c->piece[*i];
-
-		if (p->how == NOT_AT_ALL)
-			continue;
-		remote[n] = (struct iovec) { (void *)(uintptr_t)p->start, p->end - p->start };
-		local.iov_len += remote[n++].iov_len;
-	}
-	*to += local.iov_len;
-	if (!n)
-		return 0;
-	got = process_vm_readv(c->pid, &local, 1, remote, n, 0);
-	if (got == (ssize_t)local.iov_len)
-		return 0;
-	if (got < 0 && errno != EFAULT)
-		return err_errno(err, "process_vm_readv");
-	return read_slowly(c, first, *i, local.iov_base, err);
-}
-
 static int read_pieces(const struct copier *c, struct err *err)
 {
 	char *to = spool_buffer(c->spool);
-	size_t i = 0;
 	int rc = 0;
 
-	while (!rc && i < c->n_pieces) {
-		if (c->piece[i].how == BY_FILE) {
-			rc = read_mem(c, &c->piece[i], to, err);
-			to += c->piece[i].end - c->piece[i].start;
-			i++;
-		} else {
-			rc = read_call(c, &i, &to, err);
-		}
+	for (size_t i = 0; !rc && i < c->n_pieces; i++) {
+		if (c->piece[i].in_parent)
+			continue;
+		rc = read_mem(c, &c->piece[i], to, err);
+		to += c->piece[i].end - c->piece[i].start;
 	}
 	return rc;
 }
@@ -215,7 +168,7 @@ static int copier_flush(struct copier *c, struct err *err)
 	for (size_t i = 0; i < c->n_pieces; i++) {
 		const struct piece *p = &c->piece[i];
 
-		if (p->how == NOT_AT_ALL) {
+		if (p->in_parent) {
 			pages_add(c->w, p->start, (p->end - p->start) / PAGE_SIZE, PAGE_IN_PARENT,
 				  NULL);
 			continue;
@@ -230,7 +183,7 @@ static int copier_flush(struct copier *c, struct err *err)
 static int add_piece(struct copier *c, struct piece p, struct err *err)
 {
 	c->piece[c->n_pieces++] = p;
-	if (p.how != NOT_AT_ALL)
+	if (!p.in_parent)
 		c->n_pages += (p.end - p.start) / PAGE_SIZE;
 	if (c->n_pages == BUFFER_PAGES || c->n_pieces == MAX_PIECES)
 		return copier_flush(c, err);
@@ -251,7 +204,6 @@ static int copier_add(struct copier *c, const VmaEntry *e, uint64_t start, uint6
 			       (struct piece) {
 				       .start = start,
 				       .end = start + n,
-				       .how = e->prot & PROT_READ ? BY_CALL : BY_FILE,
 				       .keep_zero = e->status & (VMA_FILE_PRIVATE | VMA_VDSO),
 			       },
 			       err);
@@ -276,7 +228,7 @@ static int copier_keep(struct copier *c, const VmaEntry *e, uint64_t start, uint
 
 		if (r) {
 			upto = lower(end, r->vaddr + r->nr_pages * PAGE_SIZE);
-			rc = add_piece(c, (struct piece) { start, upto, .how = NOT_AT_ALL }, err);
+			rc = add_piece(c, (struct piece) { start, upto, .in_parent = true }, err);
 		} else {
 			rc = copier_add(c, e, start, upto, err);
 		}
@@ -407,7 +359,7 @@ static int parent_pagemap(const struct pages_run *r, struct pagemap *p, const ch
 
 static int save_task(struct pages_run *r, struct task *task, struct err *err)
 {
-	struct copier c = { .s = r->s, .object = task->pid, .pid = task->pid, .mem = -1 };
+	struct copier c = { .s = r->s, .object = task->pid, .mem = -1 };
 	scoped struct track_vma *vma = NULL;
 	struct track_runs runs = {};
 	struct pagemap parent = {};

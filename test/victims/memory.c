@@ -226,6 +226,45 @@ VICTIM(shared_anon)
 	CHECK(!s.m[0] && !s.m[8 * PAGE], "holes are not zero");
 }
 
+static void stay(void *unused)
+{
+	mark("child.%d", (int)getpid());
+	wait_mark("seen");
+}
+
+/* KiB of the mapping at @m of @pid that others map too. */
+static unsigned long shared_kb(pid_t pid, const char *m)
+{
+	char name[64], head[32], *text, *at;
+	unsigned long clean, dirty;
+
+	snprintf(name, sizeof(name), "/proc/%d/smaps", pid);
+	snprintf(head, sizeof(head), "%lx-", (unsigned long)m);
+	text = file_text(TEXT_B, name);
+	at = strstr(text, head);
+	CHECK(at && (at = strstr(at, "Shared_Clean:")), "no %s in %s", head, name);
+	CHECK(sscanf(at, "Shared_Clean: %lu kB Shared_Dirty: %lu", &clean, &dirty) == 2, "smaps");
+	return clean + dirty;
+}
+
+/* Pages that fork left shared are not copied because somebody reads them. */
+VICTIM(shared_by_fork)
+{
+	size_t n = 1024 * PAGE;
+	char *m = map_anon(n);
+	unsigned long before;
+	pid_t kid;
+
+	fill(m, n, 54);
+	kid = child(stay, NULL);
+	before = shared_kb(kid, m);
+	CHECK(before == n / 1024, "fork left %lu KiB shared", before);
+	ready();
+	CHECK(shared_kb(kid, m) == before, "%lu KiB are shared now", shared_kb(kid, m));
+	mark("seen");
+	join(kid);
+}
+
 /* Its only mapping is in a child, and the parent still holds the descriptor. */
 VICTIM(memfd_mapped)
 {
