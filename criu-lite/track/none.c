@@ -10,22 +10,6 @@
 #define THERE	   (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)
 #define KINDS	   (THERE | PAGE_IS_FILE | PAGE_IS_PFNZERO)
 
-/*
- * Which pages count, by their PAGE_IS_ categories. A guard page is in no run;
- * nor is the zero page where absent means zero as well. In a private file
- * mapping absent means the file's page, so only what was copied counts.
- */
-static bool counts(const struct track_vma *v, uint64_t categories)
-{
-	if (categories & PAGE_IS_GUARD)
-		return false;
-	if (v->shared)
-		return true;
-	if (v->file)
-		return !(categories & PAGE_IS_FILE);
-	return !(categories & PAGE_IS_PFNZERO);
-}
-
 /* One walk over the whole address space costs less than a call a mapping. */
 static int by_scan(int fd, const struct track_vma *vma, size_t n_vma, struct track_runs *runs,
 		   struct err *err)
@@ -50,7 +34,7 @@ static int by_scan(int fd, const struct track_vma *vma, size_t n_vma, struct tra
 			uint64_t start = vma[k].start > r->start ? vma[k].start : r->start;
 			uint64_t end = vma[k].end < r->end ? vma[k].end : r->end;
 
-			if (counts(&vma[k], r->categories))
+			if (track_page_counts(&vma[k], r->categories))
 				track_run_add(runs, start, end, true);
 		}
 	}
@@ -82,7 +66,7 @@ static int by_reading(int fd, const struct track_vma *v, struct track_runs *runs
 		for (uint64_t i = 0; i < n; i++) {
 			uint64_t categories = categories_of(entry[i]);
 
-			if (categories & THERE && counts(v, categories))
+			if (categories & THERE && track_page_counts(v, categories))
 				track_run_add(runs, at + i * PAGE, at + (i + 1) * PAGE, true);
 		}
 	}

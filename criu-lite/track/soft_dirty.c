@@ -90,15 +90,6 @@ static bool parent_has(const MmEntry *mm, size_t *at, const struct track_vma *v)
 
 /* --- scanning ---------------------------------------------------------------------- */
 
-static bool counts(const struct track_vma *v, uint64_t categories)
-{
-	if (v->shared)
-		return true;
-	if (v->file)
-		return !(categories & PAGE_IS_FILE);
-	return !(categories & PAGE_IS_PFNZERO);
-}
-
 static int by_scan(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
 		   struct err *err)
 {
@@ -110,7 +101,7 @@ static int by_scan(int pagemap, const struct track_vma *v, bool known, struct tr
 	for (size_t i = 0; rc >= 0 && i < found.n; i++) {
 		const struct page_region *r = &found.v[i];
 
-		if (counts(v, r->categories))
+		if (track_page_counts(v, r->categories))
 			track_run_add(runs, r->start, r->end,
 				      !known || r->categories & PAGE_IS_SOFT_DIRTY);
 	}
@@ -134,7 +125,7 @@ static int by_reading(int pagemap, const struct track_vma *v, bool known, struct
 			bool file = entry[i] & PME_FILE;
 
 			if (entry[i] & (PME_PRESENT | PME_SWAPPED) &&
-			    counts(v, file ? PAGE_IS_FILE : 0))
+			    track_page_counts(v, file ? PAGE_IS_FILE : 0))
 				track_run_add(runs, at + i * PAGE, at + (i + 1) * PAGE,
 					      !known || entry[i] & PME_SOFT_DIRTY);
 		}

@@ -1,5 +1,6 @@
 /* track.c - choosing a tracker, and handing every call on to it. */
 #include "criu-lite/track/tracker.h"
+#include "base/kernel-abi.h"
 #include "base/mem.h"
 #include "criu-lite/track/armed.h"
 
@@ -171,6 +172,17 @@ int track_close(struct track *t, struct tree *tree, bool published, struct err *
 		rc = armed_close(t, published, err);
 	track_free(t);
 	return rc;
+}
+
+bool track_page_counts(const struct track_vma *v, uint64_t categories)
+{
+	if (categories & PAGE_IS_GUARD)
+		return false;
+	if (v->shared)
+		return true;
+	if (v->file)
+		return !(categories & PAGE_IS_FILE);
+	return !(categories & PAGE_IS_PFNZERO);
 }
 
 void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written)

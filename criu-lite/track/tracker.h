@@ -45,6 +45,13 @@ struct track {
 /* Everything is to be written, and why; the first reason given stays. */
 void track_set_full(struct track *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * Which pages of @v count, by their PAGE_IS_ categories. A guard page is in no run; nor is the
+ * zero page where absent means zero as well. In a private file mapping absent means
+ * the file's page, so only what was copied counts.
+ */
+bool track_page_counts(const struct track_vma *v, uint64_t categories);
+
 /* Add [start, end), after all that was added before; joins a neighbour of the same kind. */
 void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written);
 

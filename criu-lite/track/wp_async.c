@@ -192,15 +192,6 @@ static int give_descriptor_entered(struct wp *wp, struct task *task, struct err 
 
 /* --- scanning ------------------------------------------------------------------- */
 
-static bool counts(const struct track_vma *v, uint64_t categories)
-{
-	if (v->shared)
-		return true;
-	if (v->file)
-		return !(categories & PAGE_IS_FILE);
-	return !(categories & PAGE_IS_PFNZERO);
-}
-
 struct scan {
 	struct track *t;
 	struct task *task;
@@ -217,7 +208,7 @@ static void take_regions(struct scan *s, const struct track_vma *v, bool fresh)
 	for (size_t i = 0; i < s->found.n; i++) {
 		const struct page_region *r = &s->found.v[i];
 
-		if (counts(v, r->categories))
+		if (track_page_counts(v, r->categories))
 			track_run_add(s->runs, r->start, r->end,
 				      fresh || !s->known || r->categories & PAGE_IS_WRITTEN);
 	}
