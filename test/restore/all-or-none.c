@@ -210,6 +210,27 @@ static pid_t start_restore(const char *dir, long kill_at, int out)
 	_exit(rc < 0);
 }
 
+/* What keeps a survivor: its lines of /proc that tell. */
+static void describe(pid_t pid)
+{
+	static const char *const files[] = { "wchan", "syscall", "status" };
+	char path[64], line[256];
+
+	for (size_t i = 0; i < 3; i++) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, files[i]);
+		f = fopen(path, "r");
+		while (f && fgets(line, sizeof(line), f))
+			if (i < 2 ||
+			    strstr("State PPid TracerPid Threads SigPnd ShdPnd", strtok(line, ":")))
+				printf("  %d %s: %s %s\n", pid, files[i], line,
+				       i < 2 ? "" : strtok(NULL, "\n"));
+		if (f)
+			fclose(f);
+	}
+}
+
 struct counts {
 	int all, none, bad;
 };
@@ -217,14 +238,19 @@ struct counts {
 static void judge(struct counts *c, const char *when, long n)
 {
 	const char *why;
-	int alive = living();
+	int alive = -1, before;
 
-	for (int ms = 0; ms < PATIENCE_MS && alive != 0 && alive != 4; ms++) {
-		nap_ms(1);
+	/*
+	 * Who was killed may be neither pending nor gone yet, for a moment: only what is
+	 * seen twice counts.
+	 */
+	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+		before = alive;
 		alive = living();
+		if (alive == before && (alive == 0 || alive == 4))
+			break;
+		nap_ms(2);
 	}
-	nap_ms(2);
-	alive = living();
 	if (alive == 0) {
 		c->none++;
 	} else if (alive == 4 && !(why = judge_tree())) {
@@ -233,6 +259,8 @@ static void judge(struct counts *c, const char *when, long n)
 		c->bad++;
 		printf("killed at %s %ld: %d of 4 tasks live%s%s\n", when, n, alive,
 		       alive == 4 ? ": " : "", alive == 4 ? why : "");
+		for (size_t i = 0; i < 4; i++)
+			describe(pids[i]);
 	}
 	end_tree();
 }
