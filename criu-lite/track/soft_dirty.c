@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #define PAGE	   4096ull
+#define HUGE	   (2ull << 20)
 #define READ_PAGES 32768ull
 #define THERE	   (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)
 #define KINDS	   (THERE | PAGE_IS_FILE | PAGE_IS_PFNZERO)
@@ -90,77 +91,158 @@ static bool parent_has(const MmEntry *mm, size_t *at, const struct track_vma *v)
 
 /* --- scanning ---------------------------------------------------------------------- */
 
-static int by_scan(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
-		   struct err *err)
+struct scan {
+	int pagemap, mem, clear;
+	uint64_t zero_pfn; /* for by_reading */
+	struct track_runs *runs;
+};
+
+/*
+ * A read of memory that was given back (MADV_DONTNEED) maps the zero page, clean: it
+ * must not pass for what the parent has there. Where the kernel does not say which
+ * page it is, one that begins with zeros counts as written; whoever writes pages
+ * looks at all of it.
+ */
+static bool may_be_zero_page(const struct scan *s, uint64_t at)
+{
+	uint64_t word = 0;
+
+	return pread(s->mem, &word, sizeof(word), at) != sizeof(word) || !word;
+}
+
+/* Not every kernel says PAGE_IS_PFNZERO of the huge zero page. */
+static void add_clean_huge(const struct scan *s, uint64_t start, uint64_t end)
+{
+	for (uint64_t at = start, next; at < end; at = next) {
+		next = (at | (HUGE - 1)) + 1;
+		if (next > end)
+			next = end;
+		track_run_add(s->runs, at, next, may_be_zero_page(s, at));
+	}
+}
+
+static int by_scan(const struct scan *s, const struct track_vma *v, bool known, struct err *err)
 {
 	static const struct pagemap_query q = { .anyof = THERE,
-						.return_mask = KINDS | PAGE_IS_SOFT_DIRTY };
+						.return_mask =
+							KINDS | PAGE_IS_HUGE | PAGE_IS_SOFT_DIRTY };
 	struct page_regions found = {};
-	int rc = pagemap_scan(pagemap, v->start, v->end, &q, &found, err);
+	int rc = pagemap_scan(s->pagemap, v->start, v->end, &q, &found, err);
 
 	for (size_t i = 0; rc >= 0 && i < found.n; i++) {
 		const struct page_region *r = &found.v[i];
+		bool written = !known || r->categories & PAGE_IS_SOFT_DIRTY;
 
-		if (track_page_counts(v, r->categories))
-			track_run_add(runs, r->start, r->end,
-				      !known || r->categories & PAGE_IS_SOFT_DIRTY);
+		if (!track_page_counts(v, r->categories))
+			continue;
+		if (written || !(r->categories & PAGE_IS_HUGE))
+			track_run_add(s->runs, r->start, r->end, written);
+		else
+			add_clean_huge(s, r->start, r->end);
 	}
 	page_regions_release(&found);
 	return rc < 0 ? rc : 0;
 }
 
+/* The number of the page that every read of untouched memory maps; 0: the kernel does not tell us. */
+static uint64_t find_zero_pfn(void)
+{
+	scoped_fd pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	const volatile char *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t entry = 0;
+
+	if (page == MAP_FAILED)
+		return 0;
+	(void)page[0];
+	proc_pagemap_read(pagemap, (uintptr_t)page, 1, &entry, NULL);
+	munmap((void *)page, PAGE);
+	return entry & PME_PFN_MASK;
+}
+
+/* The huge zero page is the one in anonymous memory that is no anonymous page. */
+static bool is_zero_page(const struct scan *s, const struct track_vma *v, uint64_t entry)
+{
+	if (!(entry & PME_PRESENT) || entry & PME_EXCLUSIVE)
+		return false;
+	if (entry & PME_FILE)
+		return !v->file;
+	return s->zero_pfn && (entry & PME_PFN_MASK) == s->zero_pfn;
+}
+
+static void add_entry(const struct scan *s, const struct track_vma *v, uint64_t at, uint64_t entry,
+		      bool known)
+{
+	bool written = !known || entry & PME_SOFT_DIRTY;
+	uint64_t categories = (entry & PME_FILE ? PAGE_IS_FILE : 0) |
+			      (is_zero_page(s, v, entry) ? PAGE_IS_PFNZERO : 0);
+
+	if (!(entry & (PME_PRESENT | PME_SWAPPED)) || !track_page_counts(v, categories))
+		return;
+	if (!written && !s->zero_pfn && !(entry & PME_EXCLUSIVE))
+		written = may_be_zero_page(s, at);
+	track_run_add(s->runs, at, at + PAGE, written);
+}
+
 /* Kernels whose PAGEMAP_SCAN does not know soft-dirty, or that have none. */
-static int by_reading(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
-		      struct err *err)
+static int by_reading(const struct scan *s, const struct track_vma *v, bool known, struct err *err)
 {
 	scoped uint64_t *entry = xcalloc(READ_PAGES, sizeof(*entry));
 
 	for (uint64_t at = v->start; at < v->end; at += READ_PAGES * PAGE) {
 		uint64_t n = (v->end - at) / PAGE < READ_PAGES ? (v->end - at) / PAGE : READ_PAGES;
-		int rc = proc_pagemap_read(pagemap, at, n, entry, err);
+		int rc = proc_pagemap_read(s->pagemap, at, n, entry, err);
 
 		if (rc < 0)
 			return rc;
-		for (uint64_t i = 0; i < n; i++) {
-			bool file = entry[i] & PME_FILE;
-
-			if (entry[i] & (PME_PRESENT | PME_SWAPPED) &&
-			    track_page_counts(v, file ? PAGE_IS_FILE : 0))
-				track_run_add(runs, at + i * PAGE, at + (i + 1) * PAGE,
-					      !known || entry[i] & PME_SOFT_DIRTY);
-		}
+		for (uint64_t i = 0; i < n; i++)
+			add_entry(s, v, at + i * PAGE, entry[i], known);
 	}
 	return 0;
 }
 
-static int scan_vma(int pagemap, const struct track_vma *v, bool known, struct track_runs *runs,
+static int scan_vma(struct scan *s, const struct track_vma *v, bool known, struct err *err)
+{
+	int rc = by_scan(s, v, known, err);
+
+	if (rc != -ENOTTY && rc != -EINVAL && rc != -EPERM)
+		return rc;
+	if (!s->zero_pfn)
+		s->zero_pfn = find_zero_pfn();
+	return by_reading(s, v, known, err);
+}
+
+static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma, const MmEntry *mm,
 		    struct err *err)
 {
-	int rc = by_scan(pagemap, v, known, runs, err);
+	size_t at = 0;
+	int rc = 0;
 
-	if (rc == -ENOTTY || rc == -EINVAL || rc == -EPERM)
-		rc = by_reading(pagemap, v, known, runs, err);
-	return rc;
+	for (size_t i = 0; !rc && i < n_vma; i++)
+		rc = scan_vma(s, &vma[i], mm && parent_has(mm, &at, &vma[i]), err);
+	return rc ? rc : clear_refs(s->clear);
 }
 
 static int sd_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 		   struct track_runs *runs, struct err *err)
 {
 	bool known = !t->full_reason && armed_knows(t->armed, task);
-	MmEntry *mm = known ? parent_mm(t, task) : NULL;
 	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
 	scoped_fd clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
-	size_t at = 0;
-	int rc = pagemap < 0 ? pagemap : 0;
+	scoped_fd mem = proc_openat(task->proc, "mem", O_RDONLY);
+	struct scan s = { .pagemap = pagemap, .mem = mem, .clear = clear, .runs = runs };
+	MmEntry *mm;
+	int rc;
 
-	for (size_t i = 0; !rc && i < n_vma; i++)
-		rc = scan_vma(pagemap, &vma[i], mm && parent_has(mm, &at, &vma[i]), runs, err);
+	if (pagemap < 0)
+		return pagemap;
+	if (clear < 0 || mem < 0)
+		return err_code(err, clear < 0 ? clear : mem, "task %d: opening clear_refs and mem",
+				task->pid);
+	mm = known ? parent_mm(t, task) : NULL;
+	rc = scan_all(&s, vma, n_vma, mm, err);
 	if (mm)
 		mm_entry__free_unpacked(mm, NULL);
-	if (rc < 0)
-		return rc;
-	rc = clear < 0 ? clear : clear_refs(clear);
-	return rc < 0 ? err_code(err, rc, "task %d: clearing soft-dirty bits", task->pid) : 0;
+	return rc < 0 ? err_add(err, rc, "task %d: soft-dirty bits", task->pid) : 0;
 }
 
 static int sd_arm(struct track *t, struct task *task, struct batch *batch,

@@ -246,9 +246,20 @@ static void way_huge(void)
 	region("huge")->at[HUGE + pick(HUGE)] ^= 0x55;
 }
 
+/* Read again (by the sum), this may become the huge zero page, which nobody has written. */
+static void way_huge_dontneed(void)
+{
+	SYS(madvise(region("huge")->at, HUGE, MADV_DONTNEED));
+}
+
 static void way_private_file(void)
 {
 	scribble(region("file"), 3);
+}
+
+static void way_file_dontneed(void)
+{
+	SYS(madvise(region("file")->at, 16 * PAGE, MADV_DONTNEED));
 }
 
 static void way_proc_mem(void)
@@ -315,7 +326,9 @@ static const struct {
 	{ "memfd-hole", way_memfd_hole },
 	{ "shared-hole", way_shared_hole },
 	{ "huge", way_huge },
+	{ "huge-dontneed", way_huge_dontneed },
 	{ "private-file", way_private_file },
+	{ "file-dontneed", way_file_dontneed },
 	{ "proc-mem", way_proc_mem },
 	{ "sibling-vm-write", way_sibling_vm_write },
 	{ "sibling-shared", way_sibling_shared },
