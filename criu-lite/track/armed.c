@@ -164,7 +164,7 @@ int armed_open(struct track *t, struct err *err)
 	return t->tracker->arms ? chain_armed_write(t->rq.chain_dirfd, t->next, err) : 0;
 }
 
-static const SdArmedTask *record_of(const SdArmed *armed, pid_t pid)
+SdArmedTask *armed_task(const SdArmed *armed, pid_t pid)
 {
 	for (size_t i = 0; armed && i < armed->n_tasks; i++)
 		if (armed->tasks[i]->pid == (uint32_t)pid)
@@ -174,14 +174,14 @@ static const SdArmedTask *record_of(const SdArmed *armed, pid_t pid)
 
 bool armed_knows(const SdArmed *armed, const struct task *task)
 {
-	const SdArmedTask *r = record_of(armed, task->pid);
+	const SdArmedTask *r = armed_task(armed, task->pid);
 
 	return r && r->start_time == task->start_time;
 }
 
 static int check_canary(struct track *t, struct task *task, struct err *err)
 {
-	const SdArmedTask *r = record_of(t->armed, task->pid);
+	const SdArmedTask *r = armed_task(t->armed, task->pid);
 	int rc;
 
 	if (!r || r->start_time != task->start_time || !r->has_canary)
@@ -203,7 +203,7 @@ int armed_check(struct track *t, struct tree *tree, struct err *err)
 
 	if (!t->armed || t->full_reason || !t->tracker->arms)
 		return 0;
-	if (record_of(t->armed, root->pid) && !armed_knows(t->armed, root))
+	if (armed_task(t->armed, root->pid) && !armed_knows(t->armed, root))
 		track_set_full(t, "the pid %d has a new owner", root->pid);
 	else if (!armed_knows(t->armed, root))
 		track_set_full(t, "the last checkpoint was of another tree");

@@ -19,6 +19,8 @@ int armed_open(struct track *t, struct err *err);
 int armed_check(struct track *t, struct tree *tree, struct err *err);
 /* Is @task, with this start time, one that the record's arming covered? */
 bool armed_knows(const SdArmed *armed, const struct task *task);
+/* What a record says of a task; NULL: nothing. */
+SdArmedTask *armed_task(const SdArmed *armed, pid_t pid);
 /*
  * @task is about to be armed, the root first: note it and its canary; 0: the first page of
  * our frames, if it is entered.

@@ -2,10 +2,8 @@
 #include "base/mem.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/track/armed.h"
+#include "criu-lite/track/landmarks.h"
 #include "criu-lite/track/tracker.h"
-#include "images/chain.h"
-#include "images/img.h"
-#include "proto/mm.pb-c.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +39,8 @@ static int probe_on(char *page, int clear, int pagemap, struct err *err)
 		return -EIO;
 	if (entry[0] & PME_SOFT_DIRTY || !(entry[1] & PME_SOFT_DIRTY))
 		return err_set(err, -ENOTSUP, "this kernel is built without soft-dirty tracking");
+	if (!(entry[1] & PME_PFN_MASK))
+		return err_set(err, -EPERM, "frame numbers are hidden from this user");
 	return 0;
 }
 
@@ -61,47 +61,20 @@ static int sd_probe(struct err *err)
 	return rc;
 }
 
-/* --- the parent's VMAs ---------------------------------------------------------- */
-
-/*
- * Kernels before about 6.19 can lose the mark "this VMA is new" when VMAs merge,
- * and then pages of a new mapping look clean. So only a VMA that the parent
- * has, with the same borders, is believed.
- */
-static MmEntry *parent_mm(const struct track *t, const struct task *task)
-{
-	MmEntry *mm = NULL;
-	int dir = chain_checkpoint(t->rq.chain_dirfd, t->parent, NULL);
-
-	if (dir < 0)
-		return NULL;
-	if (img_read_one(&mm, NULL, dir, "mm-%u.img", (unsigned)task->pid) < 0)
-		mm = NULL;
-	close(dir);
-	return mm;
-}
-
-/* VMAs of the image ascend, as ours do: @at walks along. */
-static bool parent_has(const MmEntry *mm, size_t *at, const struct track_vma *v)
-{
-	while (*at < mm->n_vmas && mm->vmas[*at]->start < v->start)
-		++*at;
-	return *at < mm->n_vmas && mm->vmas[*at]->start == v->start && mm->vmas[*at]->end == v->end;
-}
-
 /* --- scanning ---------------------------------------------------------------------- */
 
 struct scan {
 	int pagemap, mem, clear;
-	uint64_t zero_pfn; /* for by_reading */
+	bool known;	   /* the parent has this task, and was armed for it */
+	uint64_t zero_pfn; /* for by_reading; 0: not looked for yet */
 	struct track_runs *runs;
 };
 
 /*
  * A read of memory that was given back (MADV_DONTNEED) maps the zero page, clean: it
- * must not pass for what the parent has there. Where the kernel does not say which
- * page it is, one that begins with zeros counts as written; whoever writes pages
- * looks at all of it.
+ * must not pass for what the parent has there. Not every kernel says PAGE_IS_PFNZERO
+ * of the huge zero page, so a huge page that begins with zeros counts as
+ * written; whoever writes pages looks at all of it.
  */
 static bool may_be_zero_page(const struct scan *s, uint64_t at)
 {
@@ -110,7 +83,6 @@ static bool may_be_zero_page(const struct scan *s, uint64_t at)
 	return pread(s->mem, &word, sizeof(word), at) != sizeof(word) || !word;
 }
 
-/* Not every kernel says PAGE_IS_PFNZERO of the huge zero page. */
 static void add_clean_huge(const struct scan *s, uint64_t start, uint64_t end)
 {
 	for (uint64_t at = start, next; at < end; at = next) {
@@ -121,7 +93,7 @@ static void add_clean_huge(const struct scan *s, uint64_t start, uint64_t end)
 	}
 }
 
-static int by_scan(const struct scan *s, const struct track_vma *v, bool known, struct err *err)
+static int by_scan(const struct scan *s, const struct track_vma *v, struct err *err)
 {
 	static const struct pagemap_query q = { .anyof = THERE,
 						.return_mask =
@@ -131,7 +103,7 @@ static int by_scan(const struct scan *s, const struct track_vma *v, bool known, 
 
 	for (size_t i = 0; rc >= 0 && i < found.n; i++) {
 		const struct page_region *r = &found.v[i];
-		bool written = !known || r->categories & PAGE_IS_SOFT_DIRTY;
+		bool written = !s->known || r->categories & PAGE_IS_SOFT_DIRTY;
 
 		if (!track_page_counts(v, r->categories))
 			continue;
@@ -144,7 +116,7 @@ static int by_scan(const struct scan *s, const struct track_vma *v, bool known, 
 	return rc < 0 ? rc : 0;
 }
 
-/* The number of the page that every read of untouched memory maps; 0: the kernel does not tell us. */
+/* The frame of the page that every read of untouched memory maps. */
 static uint64_t find_zero_pfn(void)
 {
 	scoped_fd pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -166,25 +138,20 @@ static bool is_zero_page(const struct scan *s, const struct track_vma *v, uint64
 		return false;
 	if (entry & PME_FILE)
 		return !v->file;
-	return s->zero_pfn && (entry & PME_PFN_MASK) == s->zero_pfn;
+	return (entry & PME_PFN_MASK) == s->zero_pfn;
 }
 
-static void add_entry(const struct scan *s, const struct track_vma *v, uint64_t at, uint64_t entry,
-		      bool known)
+static void add_entry(const struct scan *s, const struct track_vma *v, uint64_t at, uint64_t entry)
 {
-	bool written = !known || entry & PME_SOFT_DIRTY;
 	uint64_t categories = (entry & PME_FILE ? PAGE_IS_FILE : 0) |
 			      (is_zero_page(s, v, entry) ? PAGE_IS_PFNZERO : 0);
 
-	if (!(entry & (PME_PRESENT | PME_SWAPPED)) || !track_page_counts(v, categories))
-		return;
-	if (!written && !s->zero_pfn && !(entry & PME_EXCLUSIVE))
-		written = may_be_zero_page(s, at);
-	track_run_add(s->runs, at, at + PAGE, written);
+	if (entry & (PME_PRESENT | PME_SWAPPED) && track_page_counts(v, categories))
+		track_run_add(s->runs, at, at + PAGE, !s->known || entry & PME_SOFT_DIRTY);
 }
 
 /* Kernels whose PAGEMAP_SCAN does not know soft-dirty, or that have none. */
-static int by_reading(const struct scan *s, const struct track_vma *v, bool known, struct err *err)
+static int by_reading(const struct scan *s, const struct track_vma *v, struct err *err)
 {
 	scoped uint64_t *entry = xcalloc(READ_PAGES, sizeof(*entry));
 
@@ -195,63 +162,98 @@ static int by_reading(const struct scan *s, const struct track_vma *v, bool know
 		if (rc < 0)
 			return rc;
 		for (uint64_t i = 0; i < n; i++)
-			add_entry(s, v, at + i * PAGE, entry[i], known);
+			add_entry(s, v, at + i * PAGE, entry[i]);
 	}
 	return 0;
 }
 
-static int scan_vma(struct scan *s, const struct track_vma *v, bool known, struct err *err)
+static int scan_vma(struct scan *s, const struct track_vma *v, struct err *err)
 {
-	int rc = by_scan(s, v, known, err);
+	int rc = by_scan(s, v, err);
 
 	if (rc != -ENOTTY && rc != -EINVAL && rc != -EPERM)
 		return rc;
 	if (!s->zero_pfn)
 		s->zero_pfn = find_zero_pfn();
-	return by_reading(s, v, known, err);
+	return by_reading(s, v, err);
 }
 
-static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma, const MmEntry *mm,
-		    struct err *err)
+/* What was in the page tables then, and what the next scan must find there. */
+static int clear_and_note(struct scan *s, SdArmedTask *next, struct err *err)
 {
-	size_t at = 0;
+	struct landmarks l = {};
+	int rc = clear_refs(s->clear);
+
+	if (rc < 0)
+		return err_code(err, rc, "clearing soft-dirty bits");
+	rc = landmarks_take(&l, s->pagemap, s->runs, err);
+	next->landmarks = l.v;
+	next->n_landmarks = l.n;
+	return rc;
+}
+
+static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma,
+		    const SdArmedTask *then, struct err *err)
+{
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < n_vma; i++)
-		rc = scan_vma(s, &vma[i], mm && parent_has(mm, &at, &vma[i]), err);
-	return rc ? rc : clear_refs(s->clear);
+		rc = scan_vma(s, &vma[i], err);
+	if (!rc && s->known) {
+		const struct landmarks l = { .v = then->landmarks, .n = then->n_landmarks };
+
+		rc = landmarks_doubt(&l, s->pagemap, s->runs, err);
+	}
+	return rc;
+}
+
+static int open_scan(struct scan *s, const struct task *task, struct err *err)
+{
+	s->pagemap = proc_openat(task->proc, "pagemap", O_RDONLY);
+	s->clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
+	s->mem = proc_openat(task->proc, "mem", O_RDONLY);
+	if (s->pagemap < 0 || s->clear < 0 || s->mem < 0)
+		return err_set(err, -EACCES, "cannot open pagemap, clear_refs and mem");
+	return 0;
+}
+
+static void close_scan(struct scan *s)
+{
+	int fd[] = { s->pagemap, s->clear, s->mem };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fd); i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
 }
 
 static int sd_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 		   struct track_runs *runs, struct err *err)
 {
-	bool known = !t->full_reason && armed_knows(t->armed, task);
-	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
-	scoped_fd clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
-	scoped_fd mem = proc_openat(task->proc, "mem", O_RDONLY);
-	struct scan s = { .pagemap = pagemap, .mem = mem, .clear = clear, .runs = runs };
-	MmEntry *mm;
-	int rc;
+	struct scan s = { .runs = runs, .known = !t->full_reason && armed_knows(t->armed, task) };
+	int rc = open_scan(&s, task, err);
 
-	if (pagemap < 0)
-		return pagemap;
-	if (clear < 0 || mem < 0)
-		return err_code(err, clear < 0 ? clear : mem, "task %d: opening clear_refs and mem",
-				task->pid);
-	mm = known ? parent_mm(t, task) : NULL;
-	rc = scan_all(&s, vma, n_vma, mm, err);
-	if (mm)
-		mm_entry__free_unpacked(mm, NULL);
-	return rc < 0 ? err_add(err, rc, "task %d: soft-dirty bits", task->pid) : 0;
+	if (!rc)
+		rc = scan_all(&s, vma, n_vma, armed_task(t->armed, task->pid), err);
+	if (!rc)
+		rc = clear_and_note(&s, armed_task(t->next, task->pid), err);
+	close_scan(&s);
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
 }
 
 static int sd_arm(struct track *t, struct task *task, struct batch *batch,
 		  const struct track_vma *vma, size_t n_vma, struct err *err)
 {
-	scoped_fd clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
-	int rc = clear < 0 ? clear : clear_refs(clear);
+	struct track_runs all = {};
+	struct scan s = { .runs = &all };
+	int rc = open_scan(&s, task, err);
 
-	return rc < 0 ? err_code(err, rc, "clearing soft-dirty bits") : 0;
+	if (!rc)
+		rc = track_populated(task, vma, n_vma, &all, err);
+	if (!rc)
+		rc = clear_and_note(&s, armed_task(t->next, task->pid), err);
+	close_scan(&s);
+	track_runs_release(&all);
+	return rc;
 }
 
 static int sd_canary(struct track *t, struct task *task, uint64_t addr, struct err *err)

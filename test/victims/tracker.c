@@ -105,14 +105,29 @@ static void way_mremap_grow(void)
 	fill(r->at + r->n - 3 * PAGE, PAGE, pick(1000));
 }
 
-static void way_exchange(void)
+static char *aligned(char *at)
 {
-	struct region *a = region("left"), *b = region("right");
-	char *spare = map_anon(a->n);
+	return (char *)(((uintptr_t)at + HUGE - 1) & -HUGE);
+}
+
+static void exchange(struct region *a, struct region *b)
+{
+	char *spare = aligned(map_anon(a->n + HUGE));
 
 	SYS(mremap(a->at, a->n, a->n, MREMAP_MAYMOVE | MREMAP_FIXED, spare));
 	SYS(mremap(b->at, b->n, b->n, MREMAP_MAYMOVE | MREMAP_FIXED, a->at));
 	SYS(mremap(spare, a->n, a->n, MREMAP_MAYMOVE | MREMAP_FIXED, b->at));
+}
+
+static void way_exchange(void)
+{
+	exchange(region("left"), region("right"));
+}
+
+/* Where a page table is full, the kernel moves it whole and looks at no entry. */
+static void way_exchange_tables(void)
+{
+	exchange(region("left table"), region("right table"));
 }
 
 static void way_map_again(void)
@@ -312,6 +327,7 @@ static const struct {
 	{ "fork", way_fork },
 	{ "mremap-grow", way_mremap_grow },
 	{ "exchange", way_exchange },
+	{ "exchange-tables", way_exchange_tables },
 	{ "map-again", way_map_again },
 	{ "merge", way_merge },
 	{ "mprotect", way_mprotect },
@@ -421,8 +437,12 @@ static void set_up(void)
 		scribble(r, 100);
 	}
 	SYS(mprotect(region("frozen")->at, REGION, PROT_READ));
-	huge = map_anon(3 * HUGE);
-	huge = (char *)(((uintptr_t)huge + HUGE - 1) & -HUGE);
+	for (int i = 0; i < 2; i++) {
+		r = add_region(i ? "right table" : "left table", aligned(map_anon(3 * HUGE)), HUGE);
+		SYS(madvise(r->at, r->n, MADV_NOHUGEPAGE));
+		scribble(r, 200);
+	}
+	huge = aligned(map_anon(3 * HUGE));
 	SYS(madvise(huge, 2 * HUGE, MADV_HUGEPAGE));
 	memset(huge, 0x11, 2 * HUGE);
 	add_region("huge", huge, 2 * HUGE);
