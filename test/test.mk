@@ -20,7 +20,7 @@ units: $(UNITS)
 
 # --- test programs ---------------------------------------------------------
 # No sanitizer and no pkg-config: what is checkpointed is an ordinary program.
-VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -I. -pthread
+VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(filter -Werror,$(CFLAGS)) -O1 -g -I. -pthread
 TESTBIN	= $(BUILD)/test
 VICTIMS	= $(wildcard test/victims/*.c)
 TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/soft-dirty $(TESTBIN)/adopt

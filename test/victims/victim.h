@@ -50,13 +50,15 @@ void cannot(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)
 			fail(__VA_ARGS__);                                                         \
 	} while (0)
 
-/* A call that returns -1 and sets errno must succeed; gives its value. */
-#define SYS(call)                                                                                  \
+/* A call that returns -1 and sets errno must succeed; gives its value. One may stand inside another. */
+#define SYS(call)	      SYS_NUMBERED(call, __COUNTER__)
+#define SYS_NUMBERED(call, n) SYS_AS(call, n)
+#define SYS_AS(call, n)                                                                            \
 	({                                                                                         \
-		__auto_type sys_result = (call);                                                   \
-		if (sys_result == (__typeof__(sys_result))-1)                                      \
+		__auto_type sys_result_##n = (call);                                               \
+		if (sys_result_##n == (__typeof__(sys_result_##n))-1)                              \
 			fail_errno("%s", #call);                                                   \
-		sys_result;                                                                        \
+		sys_result_##n;                                                                    \
 	})
 
 /* The value of KEY on the command line, or @otherwise. */
