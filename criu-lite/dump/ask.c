@@ -52,7 +52,7 @@ int kinds_look(struct saver *s, struct err *err)
 		}
 	}
 	for_each_task (task, s->tree) {
-		int rc = task->state == TASK_DEAD ? dead_look(task, err) : 0;
+		int rc = task->state == TASK_DEAD ? dead_look(s, task, err) : 0;
 
 		if (rc < 0)
 			return rc;

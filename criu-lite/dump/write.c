@@ -111,7 +111,7 @@ static int write_extras(struct saver *s, struct err *err)
 	struct thread *t;
 	int rc = img_create(&w, err, s->dirfd, "criu-lite-tasks.img");
 
-	for_each_live_task (task, s->tree)
+	for_each_task (task, s->tree)
 		for_each_thread (t, task)
 			if (!rc && t->extra)
 				rc = img_append(w, t->extra, err);

@@ -117,6 +117,31 @@ int proc_timerslack_read(const struct proc_dir *dir, uint64_t *out, struct err *
 	return rc;
 }
 
+/* "/autogroup-25 nice -5" */
+int proc_autogroup_parse(const char *buf, size_t len, int32_t *out, struct err *err)
+{
+	struct text t = text_of(buf, len), whole = t;
+	uint64_t number;
+	int64_t nice;
+
+	if (!text_word(&t, "/autogroup-") || !text_dec(&t, &number) || !text_word(&t, " nice ") ||
+	    !text_int(&t, &nice) || !only(&t) || nice < -20 || nice > 19)
+		return text_bad(err, "autogroup", &whole);
+	*out = (int32_t)nice;
+	return 0;
+}
+
+int proc_autogroup_read(const struct proc_dir *dir, int32_t *out, struct err *err)
+{
+	scoped char *buf = NULL;
+	size_t len;
+	int rc = proc_read(dir, "autogroup", &buf, &len, err);
+
+	if (rc == 0 && !len) /* the group of all that have none of their own */
+		rc = err_set(err, -ENODATA, "autogroup: empty");
+	return rc < 0 ? rc : proc_autogroup_parse(buf, len, out, err);
+}
+
 /* "1234.000567": milliseconds and, behind the point, six digits of nanoseconds. */
 static bool take_ms(struct text *t, uint64_t *ns)
 {

@@ -13,6 +13,9 @@ int proc_oom_score_adj_read(const struct proc_dir *dir, int32_t *out, struct err
 int proc_loginuid_read(const struct proc_dir *dir, uint32_t *out, struct err *err);
 /* Nanoseconds; of the leader, or of a thread through /proc/TID (not task/TID). */
 int proc_timerslack_read(const struct proc_dir *dir, uint64_t *out, struct err *err);
+/* -20 to 19. -ENOENT or -ENODATA where sessions are not grouped. */
+int proc_autogroup_read(const struct proc_dir *dir, int32_t *out, struct err *err);
+int proc_autogroup_parse(const char *buf, size_t len, int32_t *out, struct err *err);
 /* Bits as in core(5). -ESRCH or -ENODATA in a zombie. */
 int proc_coredump_filter_read(const struct proc_dir *dir, uint32_t *out, struct err *err);
 

@@ -268,7 +268,7 @@ static size_t add_clone(struct plan *p, const struct newborn *child)
 	else if (sibling)
 		ask->args.flags |= CLONE_PARENT;
 	else
-		ask->args.exit_signal = SIGCHLD;
+		ask->args.exit_signal = (uint64_t)birth_exit_signal(child->birth);
 	return plan_add(p, PLAN_MAY, "clone", SYS_clone3, at, sizeof(ask->args));
 }
 
@@ -467,11 +467,13 @@ static int set_groups(struct nursery *h, bool own, struct err *err)
 }
 
 /* The mother was told: take the signal away again. It has no other reason to be there yet. */
-static void forget_child_signal(struct plan *p)
+static void forget_child_signal(struct plan *p, int sig)
 {
-	uint64_t set = 1ull << (SIGCHLD - 1);
+	uint64_t set = sig ? 1ull << (sig - 1) : 0;
 	struct timespec none = {};
 
+	if (!sig)
+		return;
 	plan_add(p, PLAN_MAY, "forget the signal", SYS_rt_sigtimedwait,
 		 plan_put(p, &set, sizeof(set)), 0, plan_put(p, &none, sizeof(none)), sizeof(set));
 }
@@ -504,7 +506,7 @@ static int end_helper(struct newborn *n, struct err *err)
 	p = &newborn_batch(mother->newborn)->plan;
 	plan_add(p, PLAN_IS, "wait for a helper", SYS_wait4, (uint64_t)n->tid, 0, 0, 0);
 	p->note[p->n - 1].expect = n->tid;
-	forget_child_signal(p);
+	forget_child_signal(p, SIGCHLD);
 	return newborn_flush(mother->newborn, err);
 }
 
@@ -559,7 +561,7 @@ static int end_dead(struct newborn *n, void (*say)(const char *), struct err *er
 	if (n->status != t->exit_code && say)
 		say("a task that is dead had left a core file; this time it did not");
 	p = &newborn_batch(n->birth->mother->newborn)->plan;
-	forget_child_signal(p);
+	forget_child_signal(p, t->exit_signal);
 	return newborn_flush(n->birth->mother->newborn, err);
 }
 

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <signal.h>
 
 struct birth *births_of(const struct births *b, pid_t pid)
 {
@@ -18,6 +19,11 @@ void births_release(struct births *b)
 		free(b->birth[i]);
 	free(b->birth);
 	*b = (struct births) {};
+}
+
+int birth_exit_signal(const struct birth *n)
+{
+	return n->task ? n->task->exit_signal : SIGCHLD;
 }
 
 static struct birth *add(struct births *b, pid_t pid, struct task *task)
@@ -188,10 +194,27 @@ static int add_group_helpers(struct births *b, const struct births_where *w, str
 	return 0;
 }
 
+/* A sibling tells their parent of its end as its maker does: CLONE_PARENT leaves no choice. */
+static int check_exit_signals(const struct births *b, struct err *err)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		const struct birth *n = b->birth[i];
+
+		if (n->as_sibling && birth_exit_signal(n) != birth_exit_signal(n->by))
+			return err_set(err, ERR_REFUSED,
+				       "task %d: it ends with signal %d, which cannot be rebuilt"
+				       " in a session that it shares with its sibling %d",
+				       n->pid, birth_exit_signal(n), n->by->pid);
+	}
+	return 0;
+}
+
 int births_plan(struct births *out, const struct tree *tree, const struct births_where *where,
 		struct err *err)
 {
 	int rc = place_all(out, tree, where, err);
 
-	return rc < 0 ? rc : add_group_helpers(out, where, err);
+	if (!rc)
+		rc = add_group_helpers(out, where, err);
+	return rc < 0 ? rc : check_exit_signals(out, err);
 }

@@ -46,6 +46,8 @@ struct births_where {
 int births_plan(struct births *out, const struct tree *tree, const struct births_where *where,
 		struct err *err);
 void births_release(struct births *b);
+/* What its parent gets when it ends, 0 for nothing. */
+int birth_exit_signal(const struct birth *n);
 struct birth *births_of(const struct births *b, pid_t pid);
 
 #endif

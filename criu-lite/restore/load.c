@@ -215,6 +215,11 @@ static int read_extras(struct loaded *l, struct err *err)
 			return rc;
 		}
 		th->extra = e;
+		if (e->has_exit_signal && e->exit_signal > MAX_SIGNAL)
+			return img_error(r, err, "task %u ends with signal %u", e->pid,
+					 e->exit_signal);
+		if (e->has_exit_signal && e->tid == e->pid)
+			th->task->exit_signal = (int)e->exit_signal;
 	}
 	return rc;
 }

@@ -81,7 +81,7 @@ void kinds_save_release(struct saver *s);
 /* Messages with every required field set and all sub-messages present, zeroed. */
 CoreEntry *core_new(bool leader);
 /* All there is of a dead task: state, exit code, name. */
-int dead_look(struct task *task, struct err *err);
+int dead_look(struct saver *s, struct task *task, struct err *err);
 SdTaskExtra *extra_new(const struct thread *t);
 
 #endif

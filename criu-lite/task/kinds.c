@@ -4,6 +4,7 @@
 #include "criu-lite/task/look.h"
 #include "criu-lite/task/seccomp.h"
 
+#include <signal.h>
 #include <string.h>
 
 /*
@@ -35,6 +36,8 @@ const struct task_kind *const task_kinds[] = {
 	&kind_membarrier,
 	&kind_io_prio,
 	&kind_io_flusher,
+	&kind_mempolicy,
+	&kind_autogroup,
 	&kind_prctl_thread,
 	&kind_coredump_filter,
 	&kind_oom,
@@ -132,7 +135,20 @@ CoreEntry *core_new(bool leader)
 	return core;
 }
 
-int dead_look(struct task *task, struct err *err)
+/* The root's parent is no part of the tree: what it is told is for the new one to say. */
+static void exit_signal_look(const struct saver *s, struct thread *t)
+{
+	const struct task *task = t->task;
+
+	if (task == s->tree->task[0] || task->exit_signal == SIGCHLD)
+		return;
+	if (!t->extra)
+		t->extra = extra_new(t);
+	t->extra->has_exit_signal = true;
+	t->extra->exit_signal = (uint32_t)task->exit_signal;
+}
+
+int dead_look(struct saver *s, struct task *task, struct err *err)
 {
 	struct proc_stat stat;
 	CoreEntry *core;
@@ -148,6 +164,7 @@ int dead_look(struct task *task, struct err *err)
 	free(core->tc->comm);
 	core->tc->comm = xstrdup(stat.comm);
 	task_leader(task)->core = core;
+	exit_signal_look(s, task_leader(task));
 	return 0;
 }
 
@@ -178,6 +195,7 @@ static int core_look(struct saver *s, struct thread *t, struct err *err)
 		t->extra = extra_new(t);
 	if (!leader)
 		return 0;
+	exit_signal_look(s, t);
 	rc = look_stat(s, t, &stat, err);
 	if (rc < 0)
 		return rc;

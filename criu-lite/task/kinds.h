@@ -34,6 +34,8 @@ extern const struct task_kind kind_loginuid;
 extern const struct task_kind kind_coredump_filter;
 extern const struct task_kind kind_io_prio;
 extern const struct task_kind kind_io_flusher;
+extern const struct task_kind kind_mempolicy;
+extern const struct task_kind kind_autogroup;
 extern const struct task_kind kind_membarrier;
 extern const struct task_kind kind_prctl_thread;
 extern const struct task_kind kind_prctl_early;

@@ -226,20 +226,43 @@ static bool joins_last(const MmEntry *mm, const VmaEntry *e)
 	return last && (last->status & VMA_VVAR) && (e->status & VMA_VVAR) && last->end == e->start;
 }
 
-/* Images know locked or not; that pages are locked only when they come is our own addition. */
-static void note_on_fault(struct task *task, uint64_t start, uint64_t end)
+/* What a VMA has that images have no place for is our own addition. */
+static SdTaskExtra *extra_of(struct task *task)
 {
 	struct thread *t = task_leader(task);
+
+	if (!t->extra)
+		t->extra = extra_new(t);
+	return t->extra;
+}
+
+/* Images know locked or not; these pages are locked only when they come. */
+static void note_on_fault(struct task *task, const struct proc_vma *v)
+{
+	SdTaskExtra *extra = extra_of(task);
 	SdRange *r = xmalloc(sizeof(*r));
 
 	sd_range__init(r);
-	r->start = start;
-	r->end = end;
-	if (!t->extra)
-		t->extra = extra_new(t);
-	t->extra->locked_on_fault = xreallocarray(t->extra->locked_on_fault,
-						  t->extra->n_locked_on_fault + 1, sizeof(r));
-	t->extra->locked_on_fault[t->extra->n_locked_on_fault++] = r;
+	r->start = v->start;
+	r->end = v->end;
+	ARRAY_PUSH(extra->locked_on_fault, extra->n_locked_on_fault, task->memory->cap_on_fault, r);
+}
+
+static void note_name(struct task *task, const struct proc_vma *v)
+{
+	SdTaskExtra *extra;
+	SdVmaName *name;
+	char *text = vma_given_name(v);
+
+	if (!text)
+		return;
+	extra = extra_of(task);
+	name = xmalloc(sizeof(*name));
+	sd_vma_name__init(name);
+	name->start = v->start;
+	name->end = v->end;
+	name->name = text;
+	ARRAY_PUSH(extra->vma_names, extra->n_vma_names, task->memory->cap_names, name);
 }
 
 static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *vma, size_t n,
@@ -254,7 +277,9 @@ static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *
 		if (rc < 0)
 			return err_add(err, rc, "memory at %#" PRIx64, vma[i].start);
 		if (task->memory->smap[i].flags & VMF_BIT(VMF_LF))
-			note_on_fault(task, vma[i].start, vma[i].end);
+			note_on_fault(task, &vma[i]);
+		if (e)
+			note_name(task, &vma[i]);
 		if (e && joins_last(mm, e)) {
 			mm->vmas[mm->n_vmas - 1]->end = e->end;
 			free(e);

@@ -14,6 +14,7 @@
 #define MAP_FLAGS_KEPT (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE)
 #define GROUP_MAX      64  /* mappings of one file that share a descriptor */
 #define FILES_OPEN_MAX 200 /* at once in the tool, for mappings */
+#define VMA_NAME_MAX   80  /* of PR_SET_VMA_ANON_NAME, with the NUL */
 
 /* --- reading -------------------------------------------------------------------- */
 
@@ -449,6 +450,26 @@ static int settle_guard(struct batch *batch, const VmaEntry *e, struct err *err)
 	return rc;
 }
 
+/* Names are for people to read: a kernel that keeps none is no reason to fail. */
+static int settle_names(struct batch *batch, const SdTaskExtra *extra, struct err *err)
+{
+	for (size_t i = 0; extra && i < extra->n_vma_names; i++) {
+		const SdVmaName *n = extra->vma_names[i];
+		size_t len = strlen(n->name) + 1;
+		int rc;
+
+		if (len > VMA_NAME_MAX)
+			return err_set(err, -EBADMSG, "a mapping's name of %zu bytes", len);
+		rc = batch_room(batch, 1, len + 16, err);
+		if (rc < 0)
+			return rc;
+		plan_add(&batch->plan, PLAN_MAY, "PR_SET_VMA_ANON_NAME", SYS_prctl, PR_SET_VMA,
+			 PR_SET_VMA_ANON_NAME, n->start, n->end - n->start,
+			 plan_put_str(&batch->plan, n->name));
+	}
+	return 0;
+}
+
 int memory_settle(struct builder *b, struct batch *batch, struct err *err)
 {
 	const MmEntry *mm = batch->thread->task->mm;
@@ -467,5 +488,5 @@ int memory_settle(struct builder *b, struct batch *batch, struct err *err)
 		if (!rc)
 			rc = settle_lock(batch, e, err);
 	}
-	return rc;
+	return rc < 0 ? rc : settle_names(batch, batch->thread->extra, err);
 }

@@ -45,7 +45,8 @@ struct task_memory {
 	struct proc_smap *smap;
 	size_t n_smaps;
 	bool early;
-	uint64_t locked_kb; /* before there was scratch */
+	uint64_t locked_kb;		/* before there was scratch */
+	size_t cap_on_fault, cap_names; /* of the lists in the leader's extra */
 	struct mapped_file {
 		unsigned int maj, min;
 		uint64_t ino;
@@ -71,6 +72,8 @@ void memory_of_release(struct task *task);
  */
 int vma_save(struct saver *s, struct task *task, const struct proc_vma *v,
 	     const struct proc_smap *smap, VmaEntry **out, struct err *err);
+/* What the task itself called it (PR_SET_VMA_ANON_NAME), to be freed; NULL: nothing. */
+char *vma_given_name(const struct proc_vma *v);
 VmaEntry *vma_guard(uint64_t start, uint64_t end);
 
 /* An address space that was read: order, bounds, kinds, files. */

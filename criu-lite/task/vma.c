@@ -205,6 +205,20 @@ static VmaEntry *entry_new(uint64_t start, uint64_t end)
 	return e;
 }
 
+char *vma_given_name(const struct proc_vma *v)
+{
+	static const char *const prefix[] = { "[anon:", "[anon_shmem:" };
+	size_t len = v->path ? strlen(v->path) : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefix); i++) {
+		size_t n = strlen(prefix[i]);
+
+		if (len > n && !strncmp(v->path, prefix[i], n) && v->path[len - 1] == ']')
+			return xasprintf("%.*s", (int)(len - n - 1), v->path + n);
+	}
+	return NULL;
+}
+
 VmaEntry *vma_guard(uint64_t start, uint64_t end)
 {
 	VmaEntry *e = entry_new(start, end);

@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -161,6 +163,16 @@ static bool have_cap(int bit)
 	return eff >> bit & 1;
 }
 
+/* CONFIG_ANON_VMA_NAME is asked by naming some page of ours. */
+static bool names_vmas(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int rc = prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, page, 4096, "n");
+
+	munmap(page, 4096);
+	return rc == 0;
+}
+
 static bool kernel_below(const char *version)
 {
 	int want_major, want_minor, major, minor;
@@ -186,6 +198,8 @@ static bool condition_holds(const char *condition)
 		return !word_in_file("/proc/cpuinfo", "flags", condition + 6);
 	if (!strncmp(condition, "nocap:", 6))
 		return !have_cap(atoi(condition + 6));
+	if (!strcmp(condition, "novmanames"))
+		return !names_vmas();
 	fprintf(stderr, "run: skip list: unknown condition %s\n", condition);
 	exit(2);
 }

@@ -420,6 +420,19 @@ static void values_bad(void **state)
 			 -ENOENT);
 }
 
+static void autogroups(void **state)
+{
+	int32_t nice = 0;
+
+	assert_int_equal(PARSE(proc_autogroup_parse, "/autogroup-12 nice -20\n", &nice, NULL), 0);
+	assert_int_equal(nice, -20);
+	assert_int_equal(PARSE(proc_autogroup_parse, "/autogroup-12 nice 20\n", &nice, NULL),
+			 -EINVAL);
+	assert_int_equal(PARSE(proc_autogroup_parse, "/autogroup- nice 2\n", &nice, NULL), -EINVAL);
+	assert_int_equal(PARSE(proc_autogroup_parse, "/autogroup-12 nice", &nice, NULL), -EINVAL);
+	assert_int_equal(PARSE(proc_autogroup_parse, "", &nice, NULL), -EINVAL);
+}
+
 static void syscalls(void **state)
 {
 	scoped_proc dir = recorded(PYTHON);
@@ -452,7 +465,7 @@ int main(void)
 		cmocka_unit_test(children),	    cmocka_unit_test(threads),
 		cmocka_unit_test(namespaces),	    cmocka_unit_test(auxv),
 		cmocka_unit_test(values),	    cmocka_unit_test(values_bad),
-		cmocka_unit_test(syscalls),
+		cmocka_unit_test(autogroups),	    cmocka_unit_test(syscalls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

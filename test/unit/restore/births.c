@@ -7,6 +7,7 @@
 
 #include "criu-lite/restore/births.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 
 struct row {
 	pid_t pid, parent, pgid, sid;
+	int exit_signal; /* 0: SIGCHLD */
 };
 
 static struct tree tree;
@@ -42,6 +44,7 @@ static int plan(const struct row *row, size_t n, bool shell_job)
 		t->pgid = row[i].pgid;
 		t->sid = row[i].sid;
 		t->parent = tree_find(&tree, row[i].parent);
+		t->exit_signal = row[i].exit_signal ? row[i].exit_signal : SIGCHLD;
 	}
 	return births_plan(&births, &tree, &here, &err);
 }
@@ -196,6 +199,17 @@ static void siblings_session(void **state)
 	assert_ptr_equal(births_of(&births, 103)->by, births_of(&births, 102));
 }
 
+/* With CLONE_PARENT the kernel takes the signal from the one who clones. */
+static void sibling_of_another_signal(void **state)
+{
+	assert_int_equal(PLAN(false, { 100, 0, 100, 100 }, { 103, 100, 102, 102, SIGUSR1 },
+			      { 102, 100, 102, 102 }),
+			 ERR_REFUSED);
+	assert_non_null(strstr(err.text, "task 103: it ends with signal 10"));
+	assert_int_equal(PLAN(false, { 100, 0, 100, 100 }, { 101, 100, 100, 100, SIGUSR1 }), 0);
+	assert_int_equal(birth_exit_signal(births_of(&births, 101)), SIGUSR1);
+}
+
 static void group_leader_gone(void **state)
 {
 	assert_int_equal(PLAN(false, { 100, 0, 100, 100 }, { 102, 100, 101, 100 },
@@ -293,11 +307,17 @@ static int clean(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(leads_its_session), cmocka_unit_test(born_early),
-		cmocka_unit_test(leader_gone),	     cmocka_unit_test(siblings_session),
-		cmocka_unit_test(group_leader_gone), cmocka_unit_test(outer_session_gone),
-		cmocka_unit_test(own_session),	     cmocka_unit_test(shell_job),
-		cmocka_unit_test(refuses),	     cmocka_unit_test(random_trees),
+		cmocka_unit_test(leads_its_session),
+		cmocka_unit_test(born_early),
+		cmocka_unit_test(sibling_of_another_signal),
+		cmocka_unit_test(leader_gone),
+		cmocka_unit_test(siblings_session),
+		cmocka_unit_test(group_leader_gone),
+		cmocka_unit_test(outer_session_gone),
+		cmocka_unit_test(own_session),
+		cmocka_unit_test(shell_job),
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(random_trees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, clean);

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <cmocka.h>
 
 #define P	 PAGE_SIZE
@@ -98,6 +99,71 @@ static void saves_what_the_kernel_made(void **state)
 		assert_int_equal(seen.e->flags, ANON_MAP);
 		seen_end(&seen);
 	}
+}
+
+static void tells_given_names(void **state)
+{
+	static const struct {
+		const char *path, *name;
+	} cases[] = {
+		{ "[anon:a name]", "a name" }, { "[anon_shmem:b]", "b" }, { "[anon:]", "" },
+		{ "[anon:cut", NULL },	       { "[heap]", NULL },	  { NULL, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct proc_vma v = { .path = (char *)cases[i].path };
+		scoped char *name = vma_given_name(&v);
+
+		if (cases[i].name)
+			assert_string_equal(name, cases[i].name);
+		else
+			assert_null(name);
+	}
+}
+
+/* Rows that are not run: the last one's name is compared, then all are done. */
+static int name_row(struct batch *b, struct err *err)
+{
+	const struct plan_row *r = &b->plan.row[b->plan.n - 1];
+
+	assert_int_equal(r->arg[0], PR_SET_VMA);
+	assert_int_equal(r->arg[2], P);
+	assert_int_equal(r->arg[3], 2 * P);
+	assert_string_equal(plan_at(&b->plan, r->arg[4]), "given");
+	*(bool *)b->arg = true;
+	return 0;
+}
+
+static int give_name(char *text, bool *named, struct err *err)
+{
+	SdVmaName name = { .start = P, .end = 3 * P, .name = text }, *names[] = { &name };
+	SdTaskExtra extra = { .n_vma_names = 1, .vma_names = names };
+	MmEntry mm = {};
+	struct task task = { .pid = 99, .mm = &mm };
+	struct thread t = { .task = &task, .tid = 99, .extra = &extra };
+	struct batch batch = { .thread = &t, .run = name_row, .arg = named };
+	struct builder b = {};
+	int rc;
+
+	plan_init(&batch.plan, 0, PLAN_ROWS, PLAN_DATA);
+	rc = memory_settle(&b, &batch, err);
+	if (!rc)
+		rc = batch_flush(&batch, err);
+	plan_release(&batch.plan);
+	return rc;
+}
+
+static void gives_names_back(void **state)
+{
+	char longest[81];
+	bool named = false;
+	struct err err = {};
+
+	assert_int_equal(give_name((char *)"given", &named, &err), 0);
+	assert_true(named);
+	memset(longest, 'n', 80);
+	longest[80] = 0;
+	assert_int_equal(give_name(longest, &named, &err), -EBADMSG);
 }
 
 static void droppable_is_a_kind_of_its_own(void **state)
@@ -246,6 +312,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses_by_name),
 		cmocka_unit_test(saves_what_the_kernel_made),
+		cmocka_unit_test(tells_given_names),
+		cmocka_unit_test(gives_names_back),
 		cmocka_unit_test(droppable_is_a_kind_of_its_own),
 		cmocka_unit_test(execute_only_has_the_kernels_key),
 		cmocka_unit_test(believes_what_is_sane),
