@@ -45,12 +45,12 @@ deps-test:
 
 # What is missing may be what make itself needs to know, so make starts anew.
 check: deps-test
-	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all units test-programs >/dev/null
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all units test-programs fire-programs >/dev/null
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) sanitized-programs
 	@BUILD=$(BUILD) test/check.sh $(SUITES)
 
-stress: all test-programs
-	@BUILD=$(BUILD) test/check.sh stress
+stress: all test-programs fire-programs
+	@BUILD=$(BUILD) test/check.sh stress stress-fire
 
 lint:
 	@BUILD=$(BUILD) test/check.sh lint

@@ -2,8 +2,7 @@
 #   make check-fire       a short choice of them
 #   make stress-fire      all; KILLS=N kills of each victim (default 250)
 FIRE_BIN = $(TESTBIN)/fire
-FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover victim judge) $(FIRE_GO)
-FIRE_GO = $(if $(shell command -v go),$(FIRE_BIN)/victim-go)
+FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover victim judge victim-go)
 
 $(FIRE_BIN)/trap $(FIRE_BIN)/mover: $(FIRE_BIN)/%: test/fire/%.c
 	@mkdir -p $(@D)
@@ -19,10 +18,10 @@ $(FIRE_BIN)/victim-go: test/rescue/victim.go
 
 fire-programs: $(FIRE_PROGRAMS)
 
-check-fire stress-fire: %-fire: all test-programs fire-programs
-	@mkdir -p $(BUILD)/test-logs
-	@BUILD=$(abspath $(BUILD)) FIRE=$* test/fire/cases.sh >$(BUILD)/test-logs/fire.list
-	@BUILD=$(abspath $(BUILD)) $(TESTBIN)/run -j $${J:-2} -l $(BUILD)/test-logs -s test/skips \
-		$${K:+-k "$$K"} $(BUILD)/test-logs/fire.list
+check-fire: all test-programs fire-programs
+	@BUILD=$(BUILD) test/check.sh fire
+
+stress-fire: all test-programs fire-programs
+	@BUILD=$(BUILD) test/check.sh stress-fire
 
 .PHONY: fire-programs check-fire stress-fire
