@@ -5,6 +5,7 @@
 # higher one without the linker saying so in the unit tests.
 
 BUILD	?= build
+OBJ	:= $(BUILD)/obj
 PREFIX	?= /usr/local
 DESTDIR	?=
 VERSION	:= 0.1.0
@@ -26,6 +27,11 @@ lib	= $(BUILD)/lib$(notdir $(1)).a
 PROGRAMS := $(patsubst criu-lite/cmd/%.c,$(BUILD)/%,$(wildcard criu-lite/cmd/sd-*.c))
 MANPAGES := $(patsubst Documentation/%.scd,$(BUILD)/%,$(wildcard Documentation/*.scd))
 
+# Where objects were before build/obj: no program can have the name of such a folder.
+ifneq ($(wildcard $(BUILD)/criu-lite/.),)
+$(shell rm -rf $(BUILD)/criu-lite)
+endif
+
 all: $(PROGRAMS) $(MANPAGES)
 
 # --- schemas ---------------------------------------------------------------
@@ -39,8 +45,8 @@ $(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
 
 # --- rooms -----------------------------------------------------------------
 room_src = $(wildcard $(1)/*.c) $(wildcard $(1)/*.S)
-room_obj = $(patsubst %,$(BUILD)/%.o,$(basename $(call room_src,$(1)))) \
-	   $(if $(filter proto,$(1)),$(PROTO_C:.c=.o))
+room_obj = $(patsubst %,$(OBJ)/%.o,$(basename $(call room_src,$(1)))) \
+	   $(if $(filter proto,$(1)),$(PROTOS:%.proto=$(OBJ)/%.pb-c.o))
 
 define ROOM
 $(call lib,$(1)): $(call room_obj,$(1))
@@ -52,21 +58,22 @@ $(foreach r,$(ROOMS),$(eval $(call ROOM,$(r))))
 LIBFILES := $(foreach r,$(ROOMS),$(call lib,$(r)))
 
 # The generated code is not ours to warn about.
-$(BUILD)/proto/%.pb-c.o: $(BUILD)/proto/%.pb-c.c $(PROTO_H)
+$(OBJ)/proto/%.pb-c.o: $(BUILD)/proto/%.pb-c.c $(PROTO_H)
+	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
 
-$(BUILD)/%.o: %.c | $(PROTO_H)
+$(OBJ)/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/%.o: %.S
+$(OBJ)/%.o: %.S
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # --- programs --------------------------------------------------------------
-CMD_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out criu-lite/cmd/sd-%,$(wildcard criu-lite/cmd/*.c)))
+CMD_COMMON := $(patsubst %.c,$(OBJ)/%.o,$(filter-out criu-lite/cmd/sd-%,$(wildcard criu-lite/cmd/*.c)))
 
-$(PROGRAMS): $(BUILD)/%: $(BUILD)/criu-lite/cmd/%.o $(CMD_COMMON) $(LIBFILES)
+$(PROGRAMS): $(BUILD)/%: $(OBJ)/criu-lite/cmd/%.o $(CMD_COMMON) $(LIBFILES)
 	$(CC) $(ALL_CFLAGS) -pie -o $@ $< $(CMD_COMMON) -Wl,--start-group $(LIBFILES) -Wl,--end-group $(LIBS)
 
 $(BUILD)/%: Documentation/%.scd
