@@ -81,6 +81,15 @@ struct pm_scan_arg {
 #define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211 /* since 6.4 */
 #endif
 
+/* linux/memfd.h and linux/fcntl.h, since 6.3 */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#define MFD_EXEC	0x0010U
+#endif
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x0020
+#endif
+
 /* asm-generic/fcntl.h */
 #ifndef F_GETOWNER_UIDS
 #define F_GETOWNER_UIDS 17

@@ -33,7 +33,7 @@ static bool chardev_match(const struct fd_look *l)
 
 static int chardev_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
-	int rc = file_path_check(l->link, &l->st, err);
+	int rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 
 	if (!rc)
 		file_reg_fill(e->reg, l->link, &l->st, l->info->pos);

@@ -15,7 +15,7 @@ static bool fifo_match(const struct fd_look *l)
 static int fifo_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
 	uint32_t flags = l->info->flags & ~(uint32_t)O_CLOEXEC;
-	int rc = file_path_check(l->link, &l->st, err);
+	int rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 	FileEntry *reg;
 
 	pipe_ends_see(&s->state->fifos, l, &e->fifo->pipe_id);

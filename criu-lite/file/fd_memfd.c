@@ -1,5 +1,6 @@
 /* fd_memfd.c - save and rebuild shared memory objects: memfds, shared anonymous memory. */
 #include "criu-lite/file/memfd.h"
+#include "base/kernel-abi.h"
 #include "base/mem.h"
 #include "criu-lite/file/state.h"
 #include "criu-lite/proc/proc.h"
@@ -11,14 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* since 6.3 */
-#define MFD_EXEC	0x0010U
-#endif
-#ifndef F_SEAL_EXEC
-#define F_SEAL_EXEC 0x0020
-#endif
 
 #define PREFIX	   "/memfd:"
 #define DELETED	   " (deleted)"

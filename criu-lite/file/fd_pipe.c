@@ -3,6 +3,10 @@
 #include "criu-lite/file/pipe-ends.h"
 #include "criu-lite/proc/fdinfo.h"
 
+#include <errno.h>
+#include <linux/watch_queue.h>
+#include <sys/ioctl.h>
+
 static bool pipe_match(const struct fd_look *l)
 {
 	struct proc_link link;
@@ -11,8 +15,17 @@ static bool pipe_match(const struct fd_look *l)
 	return link.kind == PROC_LINK_PIPE && S_ISFIFO(l->st.st_mode);
 }
 
+/* A size of nothing is refused as such (EINVAL, EBUSY) only by those that have a queue. */
+static bool is_watch_queue(int fd)
+{
+	return ioctl(fd, IOC_WATCH_QUEUE_SET_SIZE, 0) < 0 && (errno == EINVAL || errno == EBUSY);
+}
+
 static int pipe_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
+	if (is_watch_queue(l->copy))
+		return err_set(err, ERR_REFUSED,
+			       "a watch queue (O_NOTIFICATION_PIPE) is not supported");
 	pipe_ends_see(&s->state->pipes, l, &e->pipe->pipe_id);
 	return 0;
 }

@@ -1,10 +1,13 @@
 /* fd_reg.c - regular files, and all else that a path and open(2) bring back. */
+#include "base/mem.h"
 #include "criu-lite/file/kinds.h"
 #include "criu-lite/file/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define KERNEL_LARGEFILE 0100000 /* O_LARGEFILE, which the C library has as 0 here */
@@ -19,10 +22,45 @@ static bool reg_match(const struct fd_look *l)
 	return S_ISREG(l->st.st_mode) && l->link[0] == '/' && !file_is_mqueue(l);
 }
 
+/*
+ * Files of the kernel that are more than what can be read in them: an open one can hold
+ * something, as a reader's place in a trace or a trigger.
+ */
+static int check_stateful(const struct fd_look *l, struct err *err)
+{
+	static const struct {
+		unsigned magic;
+		const char *name;
+	} holding[] = {
+		{ TRACEFS_MAGIC, "tracefs" },
+		{ DEBUGFS_MAGIC, "debugfs" },
+		{ SECURITYFS_MAGIC, "securityfs" },
+		{ SELINUX_MAGIC, "selinuxfs" },
+		{ BPF_FS_MAGIC, "bpf" },
+	};
+	const char *base = strrchr(l->link, '/');
+	struct statfs fs;
+
+	if (fstatfs(l->copy, &fs) < 0)
+		return err_errno(err, "statfs");
+	for (size_t i = 0; i < ARRAY_SIZE(holding); i++)
+		if ((unsigned)fs.f_type == holding[i].magic)
+			return err_set(err, ERR_REFUSED, "%s, a file of %s, is not supported",
+				       l->link, holding[i].name);
+	if ((l->info->flags & O_ACCMODE) != O_RDONLY &&
+	    ((fs.f_type == PROC_SUPER_MAGIC && !strncmp(l->link, "/proc/pressure/", 15)) ||
+	     (fs.f_type == CGROUP2_SUPER_MAGIC && strstr(base, ".pressure"))))
+		return err_set(err, ERR_REFUSED, "%s, a pressure trigger, is not supported",
+			       l->link);
+	return 0;
+}
+
 static int reg_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
-	int rc = file_path_check(l->link, &l->st, err);
+	int rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 
+	if (!rc)
+		rc = check_stateful(l, err);
 	if (!rc)
 		file_reg_fill(e->reg, l->link, &l->st, l->info->pos);
 	return rc;

@@ -184,7 +184,7 @@ static int tty_save(struct file_save *s, const struct fd_look *l, FileEntry *e, 
 	int rc = check_job(s, l, &stat, err);
 
 	if (!rc)
-		rc = file_path_check(l->link, &l->st, err);
+		rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 	if (!rc)
 		rc = add_info(s, l, &stat, &e->tty->tty_info_id, err);
 	if (rc < 0)

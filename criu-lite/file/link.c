@@ -13,6 +13,7 @@
 struct link_seen {
 	dev_t dev;
 	ino_t ino;
+	uint64_t mount;
 	uint32_t flags, id;
 	char path[];
 };
@@ -48,7 +49,7 @@ static bool ends_deleted(const char *path)
 
 static int refuse_gone(const char *path, const struct stat *st, struct err *err)
 {
-	const char *what = st->st_nlink ? NULL : file_nameless(path);
+	const char *what = file_nameless(path);
 
 	if (what)
 		return err_set(err, ERR_REFUSED, "%s is not supported", what);
@@ -56,8 +57,19 @@ static int refuse_gone(const char *path, const struct stat *st, struct err *err)
 		       S_ISDIR(st->st_mode) ? "directory" : "file", path);
 }
 
-int file_path_check(const char *path, const struct stat *st, struct err *err)
+/* 0: the kernel does not tell (before 5.8). */
+static uint64_t mount_of(int dirfd, const char *path, int flags)
 {
+	struct statx x;
+
+	if (statx(dirfd, path, flags, STATX_MNT_ID, &x) < 0 || !(x.stx_mask & STATX_MNT_ID))
+		return 0;
+	return x.stx_mnt_id;
+}
+
+int file_path_check(const char *path, const struct stat *st, uint64_t mount, struct err *err)
+{
+	uint64_t leads_to;
 	struct stat now;
 	int rc;
 
@@ -78,6 +90,11 @@ int file_path_check(const char *path, const struct stat *st, struct err *err)
 	if (now.st_dev != st->st_dev || now.st_ino != st->st_ino)
 		return err_set(err, ERR_REFUSED,
 			       "%s, whose path leads to another file by now, is not supported",
+			       path);
+	leads_to = mount_of(AT_FDCWD, path, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0);
+	if (mount && leads_to && mount != leads_to)
+		return err_set(err, ERR_REFUSED,
+			       "%s, open on another mount than its path leads to, is not supported",
 			       path);
 	return 0;
 }
@@ -108,27 +125,39 @@ static int compare_links(const void *pa, const void *pb)
 		return a->ino < b->ino ? -1 : 1;
 	if (a->dev != b->dev)
 		return a->dev < b->dev ? -1 : 1;
+	if (a->mount != b->mount)
+		return a->mount < b->mount ? -1 : 1;
 	if (a->flags != b->flags)
 		return a->flags < b->flags ? -1 : 1;
 	return strcmp(a->path, b->path);
 }
 
-static struct link_seen *link_seen_new(const char *path, const struct stat *st, uint32_t flags)
+/* Where a link of /proc/PID leads. */
+struct link_at {
+	const char *path;
+	struct stat st;
+	uint64_t mount;
+};
+
+static struct link_seen *link_seen_new(const struct link_at *at, uint32_t flags)
 {
-	size_t len = strlen(path) + 1;
+	size_t len = strlen(at->path) + 1;
 	struct link_seen *l = xcalloc(1, sizeof(*l) + len);
 
-	l->dev = st->st_dev;
-	l->ino = st->st_ino;
+	l->dev = at->st.st_dev;
+	l->ino = at->st.st_ino;
+	l->mount = at->mount;
 	l->flags = flags;
-	memcpy(l->path, path, len);
+	memcpy(l->path, at->path, len);
 	return l;
 }
 
-static int add_path(struct file_save *s, const char *path, const struct stat *st, uint32_t flags,
-		    uint32_t *id, struct err *err)
+static int add_path(struct file_save *s, const struct link_at *at, uint32_t flags, uint32_t *id,
+		    struct err *err)
 {
-	struct link_seen *key = link_seen_new(path, st, flags), **node;
+	const struct stat *st = &at->st;
+	const char *path = at->path;
+	struct link_seen *key = link_seen_new(at, flags), **node;
 	FileEntry *e;
 	int rc;
 
@@ -138,7 +167,7 @@ static int add_path(struct file_save *s, const char *path, const struct stat *st
 		*id = (*node)->id;
 		return 0;
 	}
-	rc = file_path_check(path, st, err);
+	rc = file_path_check(path, st, at->mount, err);
 	if (!rc && !S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode) && !file_chardev_known(st))
 		rc = err_set(err, ERR_REFUSED, "device %s is not supported", path);
 	if (rc < 0) {
@@ -159,14 +188,15 @@ int file_add_link(struct file_save *s, struct task *task, const char *link, uint
 		  uint32_t *id, struct err *err)
 {
 	scoped char *path = NULL;
-	struct stat st;
-	int rc = proc_readlink(task->proc, link, &path, err);
+	int dir = proc_dirfd(task->proc), rc = proc_readlink(task->proc, link, &path, err);
+	struct link_at at = { .path = path };
 
 	if (rc < 0)
 		return rc;
-	if (fstatat(proc_dirfd(task->proc), link, &st, 0) < 0)
+	if (fstatat(dir, link, &at.st, 0) < 0)
 		return err_errno(err, "%s (%s): stat", link, path);
-	return add_path(s, path, &st, flags, id, err);
+	at.mount = mount_of(dir, link, 0);
+	return add_path(s, &at, flags, id, err);
 }
 
 void file_links_release(struct file_save *s)

@@ -53,9 +53,10 @@ int file_copy(const struct task *task, int fd, struct err *err);
 
 /*
  * A path that a link of /proc/PID names: is it still the way to what is open? ERR_REFUSED with
- * "deleted file X is not supported" and the like if not. @st: of what is open.
+ * "deleted file X is not supported" and the like if not. @st, @mount (0: not known): of what is
+ * open.
  */
-int file_path_check(const char *path, const struct stat *st, struct err *err);
+int file_path_check(const char *path, const struct stat *st, uint64_t mount, struct err *err);
 /* Fill in name, size, mode (and pos) of a REG message. */
 void file_reg_fill(RegFileEntry *reg, const char *path, const struct stat *st, uint64_t pos);
 

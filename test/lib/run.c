@@ -173,6 +173,18 @@ static bool names_vmas(void)
 	return rc == 0;
 }
 
+/* CONFIG_WATCH_QUEUE */
+static bool has_watch_queues(void)
+{
+	int p[2];
+
+	if (pipe2(p, O_EXCL /* O_NOTIFICATION_PIPE */) < 0)
+		return false;
+	close(p[0]);
+	close(p[1]);
+	return true;
+}
+
 static bool kernel_below(const char *version)
 {
 	int want_major, want_minor, major, minor;
@@ -200,6 +212,8 @@ static bool condition_holds(const char *condition)
 		return !have_cap(atoi(condition + 6));
 	if (!strcmp(condition, "novmanames"))
 		return !names_vmas();
+	if (!strcmp(condition, "nowatchqueues"))
+		return !has_watch_queues();
 	fprintf(stderr, "run: skip list: unknown condition %s\n", condition);
 	exit(2);
 }

@@ -8,10 +8,14 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <linux/io_uring.h>
+#include <linux/landlock.h>
 #include <linux/perf_event.h>
+#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <mqueue.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,12 +24,15 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include "base/kernel-abi.h"
 
 static void expect_fd(int fd)
 {
@@ -178,6 +185,160 @@ static int get_lease(void)
 	return fd;
 }
 
+static int get_packet(void)
+{
+	return socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static int get_vsock(void)
+{
+	return socket(AF_VSOCK, SOCK_STREAM, 0);
+}
+
+static int get_raw(void)
+{
+	return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+}
+
+static int get_pts(void)
+{
+	int master = SYS(open("/dev/ptmx", O_RDWR | O_NOCTTY));
+
+	SYS(grantpt(master));
+	SYS(unlockpt(master));
+	return open(ptsname(master), O_RDWR | O_NOCTTY);
+}
+
+static int get_namespace(void)
+{
+	return open("/proc/self/ns/net", O_RDONLY);
+}
+
+/* A mount that hangs nowhere; its path is "/". */
+static int get_mount(void)
+{
+	return syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+}
+
+/* A file that is seen through it. */
+static int get_mounted(void)
+{
+	int tree = get_mount();
+
+	return tree < 0 ? -1 : openat(tree, "etc/passwd", O_RDONLY);
+}
+
+static int get_mount_context(void)
+{
+	return syscall(SYS_fsopen, "tmpfs", 0);
+}
+
+static int get_landlock(void)
+{
+	struct landlock_ruleset_attr a = { .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE };
+
+	return syscall(SYS_landlock_create_ruleset, &a, sizeof(a), 0);
+}
+
+static int get_seccomp_listener(void)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog prog = { 1, &allow };
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+		       &prog);
+}
+
+static int get_secret(void)
+{
+	return syscall(SYS_memfd_secret, 0);
+}
+
+static int get_uffd_device(void)
+{
+	int dev = open("/dev/userfaultfd", O_RDWR);
+
+	return dev < 0 ? -1 : ioctl(dev, USERFAULTFD_IOC_NEW, 0);
+}
+
+static int get_kmsg(void)
+{
+	return open("/dev/kmsg", O_RDONLY);
+}
+
+static int get_proc_mem(void)
+{
+	return open("/proc/self/mem", O_RDWR);
+}
+
+/* It lives as long as the descriptor through which it was set. */
+static int get_pressure_trigger(void)
+{
+	int fd = open("/proc/pressure/cpu", O_RDWR | O_NONBLOCK);
+
+	if (fd >= 0 && write(fd, "some 500000 2000000", 20) < 0)
+		return -1;
+	return fd;
+}
+
+static int get_tracing(void)
+{
+	SYS(mkdir(in_dir("tracing"), 0755));
+	if (mount("none", in_dir("tracing"), "tracefs", 0, NULL))
+		return -1;
+	return open(in_dir("tracing/trace_pipe"), O_RDONLY | O_NONBLOCK);
+}
+
+static int get_bpf_prog(void)
+{
+	struct bpf_insn insn[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K },
+				   { .code = BPF_JMP | BPF_EXIT } };
+	union bpf_attr a = { 0 };
+
+	a.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+	a.insns = (uintptr_t)insn;
+	a.insn_cnt = 2;
+	a.license = (uintptr_t) "MIT";
+	return syscall(SYS_bpf, BPF_PROG_LOAD, &a, sizeof(a));
+}
+
+static int get_fuse(void)
+{
+	return open("/dev/fuse", O_RDWR);
+}
+
+static int get_tun(void)
+{
+	return open("/dev/net/tun", O_RDWR);
+}
+
+static int get_block_device(void)
+{
+	static const char *const path[] = { "/dev/loop0", "/dev/vda", "/dev/sda", "/dev/nvme0n1" };
+	int fd = -1;
+
+	for (size_t i = 0; fd < 0 && i < sizeof(path) / sizeof(path[0]); i++)
+		fd = open(path[i], O_RDONLY | O_NONBLOCK);
+	return fd;
+}
+
+static int get_pidfd_of_thread(void)
+{
+	return syscall(SYS_pidfd_open, getpid(), PIDFD_THREAD);
+}
+
+static int get_huge_memfd(void)
+{
+	return memfd_create("huge", MFD_HUGETLB);
+}
+
+static int get_watch_queue(void)
+{
+	int p[2];
+
+	return pipe2(p, O_EXCL /* O_NOTIFICATION_PIPE */) ? -1 : p[0];
+}
+
 /* The kind's word is one of those separated by '|', whatever the message calls it. */
 static const struct {
 	const char *name;
@@ -202,6 +363,29 @@ static const struct {
 	{ "posix-lock", get_posix_lock, "lock" },
 	{ "ofd-lock", get_ofd_lock, "lock" },
 	{ "lease", get_lease, "lease|lock" },
+	{ "packet", get_packet, "socket" },
+	{ "vsock", get_vsock, "socket" },
+	{ "raw", get_raw, "socket" },
+	{ "pts", get_pts, "pty|terminal" },
+	{ "namespace", get_namespace, "namespace" },
+	{ "mount", get_mount, "mount" },
+	{ "mounted", get_mounted, "mount" },
+	{ "mount-context", get_mount_context, "mount context" },
+	{ "landlock", get_landlock, "landlock|landlock-ruleset" },
+	{ "seccomp-listener", get_seccomp_listener, "seccomp listener" },
+	{ "secret", get_secret, "memfd_secret" },
+	{ "uffd-device", get_uffd_device, "userfaultfd" },
+	{ "kmsg", get_kmsg, "kmsg" },
+	{ "proc-mem", get_proc_mem, "mem" },
+	{ "pressure-trigger", get_pressure_trigger, "pressure" },
+	{ "tracing", get_tracing, "tracefs|trace_pipe" },
+	{ "bpf-prog", get_bpf_prog, "bpf program" },
+	{ "fuse", get_fuse, "fuse" },
+	{ "tun", get_tun, "tun" },
+	{ "block-device", get_block_device, "block device" },
+	{ "pidfd-of-thread", get_pidfd_of_thread, "pidfd" },
+	{ "huge-memfd", get_huge_memfd, "huge" },
+	{ "watch-queue", get_watch_queue, "watch queue" },
 };
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
