@@ -37,7 +37,11 @@ $(TESTBIN)/victim: $(VICTIMS) $(wildcard test/victims/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $(VICTIMS)
 
-test-programs: $(TOOLS) $(TESTBIN)/victim
+$(TESTBIN)/i386: test/victims/i386.S
+	@mkdir -p $(@D)
+	$(CC) -m32 -nostdlib -static -o $@ $<
+
+test-programs: $(TOOLS) $(TESTBIN)/victim $(TESTBIN)/i386
 
 # --- suites ------------------------------------------------------------------
 deps-test:

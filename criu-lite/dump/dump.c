@@ -102,7 +102,7 @@ static int prepare(struct story *d, struct err *err)
 	prefer_us_to_the_task();
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
-	return kinds_early(&d->saver, err);
+	return kinds_early(&d->saver, d->opt->pid, err);
 }
 
 /* --- frozen --------------------------------------------------------------------- */
@@ -157,7 +157,9 @@ static int enter(struct story *d, struct err *err)
 	if (rc < 0)
 		return rc;
 	phase(&d->phases, "ask");
-	return kinds_ask(&d->saver, err);
+	rc = kinds_ask(&d->saver, err);
+	/* What only the tasks themselves can tell; still nothing is written. */
+	return rc < 0 ? rc : refusals_result(&d->refusals, err);
 }
 
 static int copy_pages(struct story *d, struct err *err)

@@ -32,6 +32,7 @@ struct thread {
 	CoreEntry *core;    /* owned; in a leader with .tc, .ids stays NULL */
 	SdTaskExtra *extra; /* owned; our own additions, see criu-lite.proto */
 	struct tracee *tracee;
+	pid_t decoy; /* task/landlock.c: whom it should be able to look at; 0: nobody */
 };
 
 struct task {

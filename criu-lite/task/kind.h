@@ -28,6 +28,7 @@ struct saver {
 	struct seccomp_save *seccomp; /* task/seccomp.c: the pool of filters */
 	struct memory_save *memory;   /* task/memory.c */
 	struct look *look;	      /* task/look.c: the thread looked at last */
+	struct decoys *decoys;	      /* task/landlock.c */
 	struct track *track;
 	struct progress *progress; /* may be NULL */
 	int dirfd;		   /* the checkpoint being built; -1 before pages are written */
@@ -74,7 +75,7 @@ struct task_kind {
 extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in this order */
 
 /* Before the freeze: what the kinds compare tasks with. Optional, but it takes time from it. */
-int kinds_early(struct saver *s, struct err *err);
+int kinds_early(struct saver *s, pid_t root, struct err *err);
 /* What the kinds keep in @s; after the last look and save. */
 void kinds_save_release(struct saver *s);
 

@@ -1,6 +1,7 @@
 /* kinds.c - the table of what a task is made of, and empty messages to fill. */
 #include "criu-lite/task/kinds.h"
 #include "base/mem.h"
+#include "criu-lite/task/landlock.h"
 #include "criu-lite/task/look.h"
 #include "criu-lite/task/seccomp.h"
 
@@ -20,6 +21,10 @@ const struct task_kind *const task_kinds[] = {
 	&kind_namespaces,
 	&kind_unsupported,
 	&kind_sem_undo,
+	&kind_keyrings,
+	&kind_rings,
+	&kind_protection_keys,
+	&kind_landlock,
 	/* STAGE_EARLY */
 	&kind_limits_room,
 	&kind_loginuid,
@@ -61,16 +66,18 @@ const struct task_kind *const task_kinds[] = {
 	NULL,
 };
 
-int kinds_early(struct saver *s, struct err *err)
+int kinds_early(struct saver *s, pid_t root, struct err *err)
 {
 	const struct look_self *self;
+	int rc = look_self(s, &self, err);
 
-	return look_self(s, &self, err);
+	return rc < 0 ? rc : landlock_early(s, root, err);
 }
 
 void kinds_save_release(struct saver *s)
 {
 	look_release(s);
+	landlock_save_release(s);
 	seccomp_save_release(s);
 }
 

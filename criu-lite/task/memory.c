@@ -310,6 +310,52 @@ static int save_guards(struct task *task, size_t *cap, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
+/*
+ * Write protection without a monitor, as a tracker has it, may get lost; with one that
+ * waits for faults outside of the tree it may not. Asked of a row of such mappings at once:
+ * those of the first kind are passed over by the kernel.
+ */
+static int refuse_watched(struct saver *s, struct task *task, int pagemap, uint64_t start,
+			  uint64_t end, struct err *err)
+{
+	const struct pagemap_query q = { .mask = PAGE_IS_WPALLOWED,
+					 .inverted = PAGE_IS_WPALLOWED,
+					 .return_mask = PAGE_IS_WPALLOWED };
+	struct page_regions found = {};
+	int rc = pagemap_scan(pagemap, start, end, &q, &found, err);
+
+	if (rc == -ENOTTY || found.n) {
+		refuse(s->refusals,
+		       "task %d: memory at %#" PRIx64 ": write protection by a userfaultfd is not"
+		       " supported",
+		       task->pid, found.n ? found.v[0].start : start);
+		rc = 0;
+	}
+	page_regions_release(&found);
+	return rc;
+}
+
+static int look_for_watchers(struct saver *s, struct task *task, struct err *err)
+{
+	const struct task_memory *m = task->memory;
+	scoped_fd fd = -1;
+	int rc = 0;
+
+	for (size_t i = 0, k; !rc && i < m->n_smaps; i = k) {
+		k = i + 1;
+		if (!(m->smap[i].flags & VMF_BIT(VMF_UW)))
+			continue;
+		while (k < m->n_smaps && m->smap[k].flags & VMF_BIT(VMF_UW))
+			k++;
+		if (fd < 0)
+			fd = proc_pagemap_open(task->proc, err);
+		rc = fd < 0 ? fd
+			    : refuse_watched(s, task, fd, m->smap[i].start, m->smap[k - 1].end,
+					     err);
+	}
+	return rc;
+}
+
 int memory_look(struct saver *s, struct task *task, struct err *err)
 {
 	scoped struct proc_vma *vma = NULL;
@@ -319,6 +365,8 @@ int memory_look(struct saver *s, struct task *task, struct err *err)
 	rc = proc_maps_read(task->proc, &vma, &n, err);
 	if (!rc)
 		rc = smaps_for(s, task, vma, n, err);
+	if (!rc)
+		rc = look_for_watchers(s, task, err);
 	if (!rc)
 		rc = save_vmas(s, task, vma, n, &cap, err);
 	if (!rc)

@@ -8,7 +8,9 @@ echo "guest/tracker/wp-async 900 $here/../tracker.sh wp-async 1 9"
 grep -v '^#' "$here/list" | while read -r story victim params; do
 	[ "$params" = - ] && params=''
 	run="$here/criu.sh $story"
-	[ "$story" = soft-dirty ] &&
-		run="SD_DUMP_OPTIONS='--tracker soft-dirty' $here/../victims.sh restore"
+	case $story in
+	soft-dirty) run="SD_DUMP_OPTIONS='--tracker soft-dirty' $here/../victims.sh restore" ;;
+	refuse) run="$here/../victims.sh refuse" ;;
+	esac
 	echo "guest/$story/$victim${params:+:$params} 180 $run $victim $(echo "$params" | tr , ' ')"
 done

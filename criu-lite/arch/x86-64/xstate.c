@@ -149,8 +149,17 @@ uint64_t xstate_in_use(const struct xstate *x)
 	return bv & x->features;
 }
 
+int xstate_check(pid_t tid, const struct xstate *x, struct err *err)
+{
+	if (xstate_in_use(x) & AMX_BITS)
+		return err_set(err, ERR_REFUSED, "thread %d: AMX registers are in use", tid);
+	return 0;
+}
+
 int xstate_get(pid_t tid, struct xstate *x, struct err *err)
 {
+	int rc;
+
 	scoped uint8_t *area = xmalloc(XSTATE_MAX);
 	struct iovec v = { area, XSTATE_MAX };
 	struct xstate got = { .area = area };
@@ -161,8 +170,9 @@ int xstate_get(pid_t tid, struct xstate *x, struct err *err)
 		return err_set(err, ERR_REFUSED, "thread %d: %zu bytes of extended registers", tid,
 			       v.iov_len);
 	memcpy(&got.features, area + SW_BYTES, sizeof(got.features));
-	if (xstate_in_use(&got) & AMX_BITS)
-		return err_set(err, ERR_REFUSED, "thread %d: AMX registers are in use", tid);
+	rc = xstate_check(tid, &got, err);
+	if (rc < 0)
+		return rc;
 	*x = (struct xstate) {
 		.area = xmemdup(area, v.iov_len),
 		.len = v.iov_len,

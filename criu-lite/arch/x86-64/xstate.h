@@ -25,8 +25,9 @@ struct xstate {
 	uint64_t features; /* that the area has room for */
 };
 
-/* -EOPNOTSUPP: AMX is in use. */
+/* ERR_REFUSED: AMX is in use, as xstate_check says, or the area is of no length that is known. */
 int xstate_get(pid_t tid, struct xstate *x, struct err *err);
+int xstate_check(pid_t tid, const struct xstate *x, struct err *err);
 int xstate_set(pid_t tid, const struct xstate *x, struct err *err);
 void xstate_release(struct xstate *x);
 

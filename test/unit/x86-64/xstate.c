@@ -137,6 +137,22 @@ static void takes_legacy_alone(void **state)
 	xstate_release(&x);
 }
 
+/* Few machines have tiles: an area is made up that says so in its header. */
+static void refuses_tiles_in_use(void **state)
+{
+	static uint8_t area[XSTATE_MAX];
+	struct xstate x = { .area = area, .len = sizeof(area), .features = 7 | 1ull << 18 };
+	uint64_t in_use = 3;
+	struct err err = {};
+
+	memcpy(area + 512, &in_use, sizeof(in_use));
+	assert_int_equal(xstate_check(9, &x, &err), 0);
+	in_use |= 1ull << 18;
+	memcpy(area + 512, &in_use, sizeof(in_use));
+	assert_int_equal(xstate_check(9, &x, &err), ERR_REFUSED);
+	assert_string_equal(err.text, "thread 9: AMX registers are in use");
+}
+
 static void refuses_wrong_lengths(void **state)
 {
 	UserX86FpregsEntry e = legacy_entry();
@@ -177,6 +193,7 @@ int main(void)
 		cmocka_unit_test(reads_and_saves),
 		cmocka_unit_test(goes_round),
 		cmocka_unit_test(takes_legacy_alone),
+		cmocka_unit_test(refuses_tiles_in_use),
 		cmocka_unit_test(refuses_wrong_lengths),
 		cmocka_unit_test(refuses_what_the_machine_lacks),
 	};

@@ -1,0 +1,167 @@
+/*
+ * hidden.c - what nobody but the thread itself can find out, and no kind can bring
+ * back: keyrings of its own, io_uring without descriptor or mapping, protection
+ * keys that no memory has. Refused by name.
+ */
+#include "base/mem.h"
+#include "criu-lite/remote/remote.h"
+#include "criu-lite/task/kinds.h"
+#include "criu-lite/task/look.h"
+#include "criu-lite/task/row.h"
+
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <linux/keyctl.h>
+#include <sys/mman.h>
+
+static const struct {
+	const char *ask, *name;
+	int64_t id;
+} keyrings[] = {
+	{ "ask for a keyring of the thread", "a keyring of the thread", KEY_SPEC_THREAD_KEYRING },
+	{ "ask for a keyring of the process", "a keyring of the process",
+	  KEY_SPEC_PROCESS_KEYRING },
+};
+
+static uint64_t keyrings_ask(struct thread *t, struct plan *p)
+{
+	size_t first = p->n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keyrings); i++)
+		plan_add(p, PLAN_MAY, keyrings[i].ask, SYS_keyctl, KEYCTL_GET_KEYRING_ID,
+			 (uint64_t)keyrings[i].id, 0);
+	return first;
+}
+
+static int keyrings_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+			 struct err *err)
+{
+	char name[LOOK_NAME];
+
+	for (size_t i = 0; i < ARRAY_SIZE(keyrings); i++)
+		if (plan_ret(p, asked + i) >= 0)
+			refuse(s->refusals, "%s: %s (keyctl) is not supported", look_name(t, name),
+			       keyrings[i].name);
+	return 0;
+}
+
+const struct task_kind kind_keyrings = {
+	.name = "keyrings",
+	.every_thread = true,
+	.ask = keyrings_ask,
+	.save = keyrings_save,
+};
+
+/* --- rings that are registered with the thread -------------------------------------------- */
+
+#define N_RINGS		   16	      /* IO_RINGFD_REG_MAX */
+#define BY_REGISTERED_RING (1u << 31) /* IORING_REGISTER_USE_REGISTERED_RING, since 6.3 */
+
+/* The number of a ring that is there is good for a probe of nothing. */
+static uint64_t rings_ask(struct thread *t, struct plan *p)
+{
+	uint64_t room = plan_put(p, NULL, sizeof(struct io_uring_probe));
+	size_t first = p->n;
+
+	for (unsigned i = 0; i < N_RINGS; i++)
+		plan_add(p, PLAN_MAY, "ask for a registered ring", SYS_io_uring_register, i,
+			 IORING_REGISTER_PROBE | BY_REGISTERED_RING, room, 0);
+	return first;
+}
+
+/* EINVAL: no ring at all, or a kernel that has none such; EBADF: none of that number. */
+static bool is_ring(int64_t ret)
+{
+	return ret != -EINVAL && ret != -EBADF && ret != -ENOSYS && ret != -EPERM;
+}
+
+static int rings_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+		      struct err *err)
+{
+	char name[LOOK_NAME];
+
+	for (size_t i = 0; i < N_RINGS; i++)
+		if (is_ring(plan_ret(p, asked + i))) {
+			refuse(s->refusals, "%s: io_uring (registered ring %zu) is not supported",
+			       look_name(t, name), i);
+			return 0;
+		}
+	return 0;
+}
+
+const struct task_kind kind_rings = {
+	.name = "io_uring",
+	.every_thread = true,
+	.ask = rings_ask,
+	.save = rings_save,
+};
+
+/* --- protection keys ------------------------------------------------------------------------ */
+
+enum { N_KEYS = 16 };
+
+static bool have_keys(void)
+{
+	int key = pkey_alloc(0, 0);
+
+	if (key > 0)
+		pkey_free(key);
+	return key > 0;
+}
+
+/*
+ * Taken until there are no more: those that are not to be had have an owner. A rescue
+ * gives them back.
+ */
+static uint64_t keys_ask(struct thread *t, struct plan *p)
+{
+	size_t first = p->n;
+
+	for (int i = 1; have_keys() && i < N_KEYS; i++) {
+		size_t row = plan_add(p, PLAN_MAY, "take a protection key", SYS_pkey_alloc, 0, 0);
+
+		p->row[row].undo = SYS_pkey_free;
+	}
+	return p->n > first ? first : UINT64_MAX;
+}
+
+/* Memory that is only to be executed gets the kernel's own key, once, and will again. */
+static bool kernel_took_one(const struct task *task)
+{
+	for (size_t i = 0; task->mm && i < task->mm->n_vmas; i++)
+		if (task->mm->vmas[i]->prot == PROT_EXEC)
+			return true;
+	return false;
+}
+
+static int keys_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+		     struct err *err)
+{
+	struct plan back;
+	int missing = N_KEYS - 1, rc;
+
+	if (asked == UINT64_MAX)
+		return 0;
+	remote_plan_init(t->task, &back);
+	for (size_t i = 0; i < N_KEYS - 1; i++) {
+		if (plan_ret(p, asked + i) < 0)
+			continue;
+		missing--;
+		plan_add(&back, PLAN_MUST, "give a protection key back", SYS_pkey_free,
+			 (uint64_t)plan_ret(p, asked + i));
+	}
+	rc = back.n ? remote_run(t->task, &back, err) : 0;
+	if (!rc)
+		rc = plan_judge(&back, err);
+	plan_release(&back);
+	if (!rc && missing > kernel_took_one(t->task))
+		refuse(s->refusals, "task %d: a protection key (pkey_alloc) is not supported",
+		       t->task->pid);
+	return rc;
+}
+
+const struct task_kind kind_protection_keys = {
+	.name = "protection keys",
+	.ask = keys_ask,
+	.save = keys_save,
+};

@@ -1,0 +1,295 @@
+/*
+ * odd.c - victims: what a task can hold that is neither a descriptor nor told by
+ * any call of its own, and must be refused by name.
+ */
+#include "victim.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/io_uring.h>
+#include <linux/keyctl.h>
+#include <linux/landlock.h>
+#include <linux/prctl.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/kernel-abi.h"
+
+static char *area;
+
+static int set_huge_mapping(void)
+{
+	area = mmap(NULL, 2 << 20, PROT_READ,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	return area == MAP_FAILED ? -1 : 0;
+}
+
+static int set_secret_mapping(void)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+
+	if (fd < 0 || ftruncate(fd, PAGE))
+		return -1;
+	area = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return area == MAP_FAILED ? -1 : 0;
+}
+
+static int set_sealed(void)
+{
+	area = map_anon(PAGE);
+	return syscall(462 /* mseal */, area, PAGE, 0);
+}
+
+/* Somebody outside of the tree holds it, and is told of writes. */
+static int set_uffd_elsewhere(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
+	struct uffdio_register r = { .mode = UFFDIO_REGISTER_MODE_WP };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	area = map_anon(4 * PAGE);
+	r.range.start = (uintptr_t)area;
+	r.range.len = 4 * PAGE;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &r))
+		return -1;
+	if (!SYS(fork())) {
+		if (SYS(fork()))
+			_exit(0);
+		setsid();
+		mark("outside.%d", (int)getpid());
+		mark("outside");
+		wait_go();
+		_exit(0);
+	}
+	SYS(wait(NULL));
+	wait_mark("outside");
+	close(fd);
+	return 0;
+}
+
+/* A ring that no descriptor and no mapping shows: IORING_SETUP_NO_MMAP and REGISTERED_FD_ONLY. */
+static int set_registered_ring(void)
+{
+	struct io_uring_params p = { .flags = 1U << 14 | 1U << 15 };
+
+	area = SYS(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	p.cq_off.resv2 /* user_addr */ = (uintptr_t)area;
+	p.sq_off.resv2 /* user_addr */ = (uintptr_t)area + PAGE;
+	return syscall(SYS_io_uring_setup, 8, &p);
+}
+
+static int set_landlock(void)
+{
+	struct landlock_ruleset_attr a = { .handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_BLOCK };
+	int fd = syscall(SYS_landlock_create_ruleset, &a, sizeof(a), 0), rc;
+
+	if (fd < 0)
+		return -1;
+	SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	rc = syscall(SYS_landlock_restrict_self, fd, 0);
+	close(fd);
+	return rc;
+}
+
+static int set_landlock_of_user(void)
+{
+	SYS(setresgid(1000, 1000, 1000));
+	SYS(setresuid(1000, 1000, 1000));
+	return set_landlock();
+}
+
+static int set_dispatch(void)
+{
+	static char allow; /* 0: calls pass */
+
+	return prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 0, 0, &allow);
+}
+
+static int set_thread_keyring(void)
+{
+	return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_THREAD_KEYRING, 1) < 0 ? -1 : 0;
+}
+
+static int set_process_keyring(void)
+{
+	return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1) < 0 ? -1 : 0;
+}
+
+static int set_protection_key(void)
+{
+	return pkey_alloc(0, 0) < 0 ? -1 : 0;
+}
+
+static int set_time_namespace(void)
+{
+	return unshare(0x80 /* CLONE_NEWTIME */);
+}
+
+static int set_pid_namespace(void)
+{
+	return unshare(CLONE_NEWPID);
+}
+
+/* A mount that hangs nowhere, as the working directory; its path is "/". */
+static int set_cwd_on_mount(void)
+{
+	int tree = syscall(SYS_open_tree, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */);
+	int rc = tree < 0 ? -1 : fchdir(tree);
+
+	close(tree);
+	return rc;
+}
+
+static const struct {
+	const char *name;
+	int (*set)(void);
+	const char *word; /* alternatives separated by '|' */
+} odd[] = {
+	{ "huge-mapping", set_huge_mapping, "hugetlb" },
+	{ "secret-mapping", set_secret_mapping, "memfd_secret" },
+	{ "sealed", set_sealed, "mseal" },
+	{ "uffd-elsewhere", set_uffd_elsewhere, "userfaultfd" },
+	{ "registered-ring", set_registered_ring, "io_uring" },
+	{ "landlock", set_landlock, "landlock|Landlock" },
+	{ "landlock-of-user", set_landlock_of_user, "landlock|Landlock" },
+	{ "dispatch", set_dispatch, "dispatch" },
+	{ "thread-keyring", set_thread_keyring, "keyring" },
+	{ "process-keyring", set_process_keyring, "keyring" },
+	{ "protection-key", set_protection_key, "protection key" },
+	{ "time-namespace", set_time_namespace, "time_for_children" },
+	{ "pid-namespace", set_pid_namespace, "pid_for_children" },
+	{ "cwd-on-mount", set_cwd_on_mount, "mount" },
+};
+
+VICTIM(odd)
+{
+	const char *kind = param_text("kind", "sealed");
+	size_t i;
+
+	for (i = 0; strcmp(odd[i].name, kind); i++)
+		;
+	if (odd[i].set() < 0)
+		cannot("%s: %s", kind, strerror(errno));
+	expect_text("task %d", getpid());
+	expect_text("%s", odd[i].word);
+	maps_may_change();
+	ready();
+}
+
+/* --- other programs ----------------------------------------------------------------------- */
+
+/* A child that runs @path with one argument, and what became of that: 0 or errno. */
+static pid_t run_program(const char *path, const char *arg, int *error)
+{
+	int p[2];
+	pid_t kid;
+
+	SYS(pipe2(p, O_CLOEXEC));
+	kid = SYS(fork());
+	if (!kid) {
+		execl(path, path, arg, NULL);
+		(void)!write(p[1], &errno, sizeof(errno));
+		_exit(1);
+	}
+	close(p[1]);
+	if (read(p[0], error, sizeof(*error)) != sizeof(*error))
+		*error = 0;
+	close(p[0]);
+	return kid;
+}
+
+static void end_program(pid_t kid)
+{
+	int status;
+
+	CHECK(!waitpid(kid, &status, WNOHANG), "the child has ended: %#x", status);
+	SYS(kill(kid, SIGKILL));
+	SYS(waitpid(kid, &status, 0));
+}
+
+/* One of 32 bits lies next to this one. */
+VICTIM(i386)
+{
+	char path[PATH_MAX];
+	ssize_t n = SYS(readlink("/proc/self/exe", path, sizeof(path) - 8));
+	int error;
+	pid_t kid;
+
+	path[n] = 0;
+	strcpy(strrchr(path, '/') + 1, "i386");
+	kid = run_program(path, NULL, &error);
+	if (error)
+		cannot("32-bit programs: %s", strerror(error));
+	wait_asleep(kid, 29); /* pause of 32 bits */
+	expect_text("task %d", kid);
+	expect_text("32-bit");
+	ready();
+	end_program(kid);
+}
+
+VICTIM(exe_gone)
+{
+	int from = SYS(open("/bin/sleep", O_RDONLY)), error;
+	int fd = SYS(open(in_dir("sleep"), O_CREAT | O_WRONLY, 0755));
+	struct stat st;
+	pid_t kid;
+
+	SYS(fstat(from, &st));
+	CHECK(SYS(sendfile(fd, from, NULL, st.st_size)) == st.st_size, "a short copy");
+	close(from);
+	close(fd);
+	kid = run_program(in_dir("sleep"), "1000", &error);
+	CHECK(!error, "%s: %s", in_dir("sleep"), strerror(error));
+	wait_asleep(kid, SYS_clock_nanosleep);
+	SYS(unlink(in_dir("sleep")));
+	expect_text("task %d", kid);
+	expect_text("deleted");
+	ready();
+	end_program(kid);
+}
+
+/* --- tasks that share what is mostly one's own ---------------------------------------------- */
+static const struct {
+	const char *name;
+	unsigned long flags;
+	const char *word;
+} shares[] = {
+	{ "files", CLONE_FILES, "descriptor table" },
+	{ "fs", CLONE_FS, "working directory" },
+	{ "memory", CLONE_VM, "memory" },
+	{ "handlers", CLONE_VM | CLONE_SIGHAND, "handlers" },
+};
+
+static int share_apart(void *unused)
+{
+	while (!told_to_go())
+		nap();
+	return 0;
+}
+
+VICTIM(share)
+{
+	const char *what = param_text("what", "files");
+	char *stack = map_anon(16 * PAGE);
+	int status;
+	pid_t kid;
+	size_t i;
+
+	for (i = 0; strcmp(shares[i].name, what); i++)
+		;
+	kid = SYS(clone(share_apart, stack + 16 * PAGE, shares[i].flags | SIGCHLD, NULL));
+	expect_text("%d", getpid());
+	expect_text("%d", kid);
+	expect_text("%s", shares[i].word);
+	ready();
+	CHECK(SYS(waitpid(kid, &status, 0)) == kid && status == 0, "status is %#x", status);
+}
