@@ -2,6 +2,9 @@
 #ifndef X86_64_DECOY_H
 #define X86_64_DECOY_H
 
-extern const char decoy_program[], decoy_program_end[];
+#include <stdint.h>
+
+extern const char decoy_program[];
+extern const uint64_t decoy_size;
 
 #endif
