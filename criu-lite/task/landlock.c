@@ -86,17 +86,16 @@ static void __attribute__((noreturn)) become(const struct decoy *d, int program,
 
 static int decoy_file(struct err *err)
 {
-	size_t size = (size_t)(decoy_program_end - decoy_program);
 	int fd = memfd_create("decoy", MFD_CLOEXEC | MFD_EXEC);
 
 	if (fd < 0 && errno == EINVAL) /* before 6.3 all can be executed */
 		fd = memfd_create("decoy", MFD_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, "memfd for a process to be looked at");
-	if (write(fd, decoy_program, size) == (ssize_t)size)
+	if (write(fd, decoy_program, decoy_size) == (ssize_t)decoy_size)
 		return fd;
 	close(fd);
-	return err_set(err, -EIO, "a program of %zu bytes cannot be written", size);
+	return err_set(err, -EIO, "a program of %zu bytes cannot be written", (size_t)decoy_size);
 }
 
 /*
@@ -190,7 +189,7 @@ int landlock_early(struct saver *s, pid_t root, struct err *err)
 static int landlock_look(struct saver *s, struct thread *t, struct err *err)
 {
 	const struct proc_status *st;
-	struct decoys *d;
+	struct decoys *d = NULL;
 	int rc = look_status(s, t, &st, err);
 
 	if (!rc)

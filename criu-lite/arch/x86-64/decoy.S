@@ -2,7 +2,7 @@
  * decoy.S - a whole program, ELF header and all, that does nothing: see decoy.h.
  */
 	.section .rodata
-	.globl decoy_program, decoy_program_end
+	.globl decoy_program, decoy_size
 
 	.set	base, 0x400000
 
@@ -28,5 +28,9 @@ code:
 	syscall
 	jmp	code
 decoy_program_end:
+
+	.balign	8
+decoy_size:
+	.quad	decoy_program_end - decoy_program
 
 	.section .note.GNU-stack, "", @progbits
