@@ -1,6 +1,7 @@
 /* write.c - one image file after the other. */
 #include "criu-lite/dump/write.h"
 #include "base/mem.h"
+#include "criu-lite/task/clocks.h"
 #include "criu-lite/task/seccomp.h"
 #include "images/img.h"
 #include "proto/inventory.pb-c.h"
@@ -132,6 +133,8 @@ int write_images(struct saver *s, struct err *err)
 		rc = files_write(s->files, s->dirfd, err);
 	if (!rc)
 		rc = seccomp_write(s, err);
+	if (!rc)
+		rc = clocks_write(s, err);
 	if (!rc)
 		rc = write_extras(s, err);
 	return rc;

@@ -8,6 +8,7 @@
 #include "criu-lite/restore/load.h"
 #include "criu-lite/restore/pids.h"
 #include "criu-lite/restore/vdso.h"
+#include "criu-lite/task/clocks.h"
 #include "criu-lite/task/memory.h"
 
 #include <errno.h>
@@ -99,6 +100,16 @@ static int plan_births(struct story *s, struct err *err)
 	return rc < 0 ? rc : pids_check(&s->nursery.births, &s->loaded.tree, err);
 }
 
+static int bear_with_clocks(struct story *s, struct err *err)
+{
+	int home, rc = clocks_enter(&home, s->loaded.dirfd, s->opt->say, err);
+
+	if (!rc)
+		rc = nursery_bear(&s->nursery, err);
+	clocks_leave(&home);
+	return rc;
+}
+
 static int bear(struct story *s, struct err *err)
 {
 	int rc;
@@ -110,7 +121,7 @@ static int bear(struct story *s, struct err *err)
 	if (!rc)
 		rc = vdso_check(&s->nursery, &s->loaded, err);
 	if (!rc)
-		rc = nursery_bear(&s->nursery, err);
+		rc = bear_with_clocks(s, err);
 	if (!rc)
 		rc = nursery_settle(&s->nursery, s->opt->say, err);
 	if (!rc)

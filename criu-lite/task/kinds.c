@@ -19,6 +19,7 @@
 const struct task_kind *const task_kinds[] = {
 	&kind_core,
 	&kind_namespaces,
+	&kind_clocks,
 	&kind_unsupported,
 	&kind_sem_undo,
 	&kind_keyrings,

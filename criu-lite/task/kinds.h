@@ -7,6 +7,7 @@
 extern const struct task_kind kind_core;
 extern const struct task_kind kind_mm;
 extern const struct task_kind kind_namespaces;
+extern const struct task_kind kind_clocks;
 extern const struct task_kind kind_unsupported;
 extern const struct task_kind kind_sem_undo;
 extern const struct task_kind kind_xcomp;

@@ -67,6 +67,16 @@ static const enum proc_ns of_threads[] = {
 	PROC_NS_UTS,	PROC_NS_PID_CHILDREN, PROC_NS_TIME_CHILDREN,
 };
 
+/*
+ * Clocks go on in a time namespace (clocks.c), so a tree may be in one, all of it in the
+ * root's, which is looked at first. In all other kinds it must be where we are.
+ */
+static uint64_t wanted(const struct saver *s, const struct look_self *self, enum proc_ns which)
+{
+	return which == PROC_NS_TIME || which == PROC_NS_TIME_CHILDREN ? s->time_ns
+								       : self->ns[which];
+}
+
 static void refuse_ns(struct saver *s, const struct thread *t, enum proc_ns which)
 {
 	char name[LOOK_NAME];
@@ -83,8 +93,10 @@ static int leader_look(struct saver *s, struct thread *t, const struct look_self
 	uint64_t ns[PROC_N_NS] = {};
 	int rc = proc_ns_read(t->task->proc, ns, err);
 
+	if (!t->task->parent)
+		s->time_ns = ns[PROC_NS_TIME];
 	for (int i = 0; !rc && i < PROC_N_NS; i++)
-		if (ns[i] != self->ns[i])
+		if (ns[i] != wanted(s, self, (enum proc_ns)i))
 			refuse_ns(s, t, (enum proc_ns)i);
 	if (!rc && !t->task->ids)
 		t->task->ids = ids_new((uint32_t)index_of(s->tree, t->task) + FIRST_TASK_ID);
@@ -106,6 +118,7 @@ static int thread_look(struct saver *s, struct thread *t, const struct look_self
 		return err_code(err, fd, "open ns");
 	for (size_t i = 0; i < ARRAY_SIZE(of_threads); i++) {
 		enum proc_ns which = of_threads[i];
+		uint64_t ino = wanted(s, self, which);
 		char link[64], want[64];
 		const char *kind = proc_ns_name(which);
 		ssize_t n = readlinkat(fd, kind, link, sizeof(link) - 1);
@@ -113,8 +126,8 @@ static int thread_look(struct saver *s, struct thread *t, const struct look_self
 		if (n < 0 && errno != ENOENT)
 			return err_errno(err, "read ns/%s", kind);
 		link[n < 0 ? 0 : n] = 0;
-		snprintf(want, sizeof(want), "[%" PRIu64 "]", self->ns[which]);
-		if (strcmp(link + strcspn(link, "["), self->ns[which] ? want : ""))
+		snprintf(want, sizeof(want), "[%" PRIu64 "]", ino);
+		if (strcmp(link + strcspn(link, "["), ino ? want : ""))
 			refuse_ns(s, t, which);
 	}
 	return 0;

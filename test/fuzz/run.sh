@@ -35,6 +35,7 @@ seeds_of_proc() {
 		for name in auxv limits maps smaps stat status timers; do
 			put "proc_$name" "$pid/$name" "$pid"/task/*/"$name"
 		done
+		put proc_timens "$pid"/timens_offsets
 		put proc_children "$pid"/task/*/children
 		put proc_fdinfo "$pid"/fdinfo/*
 		put proc_values "$pid"/task/*/sched "$pid"/task/*/syscall "$pid"/oom_score_adj \

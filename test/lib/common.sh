@@ -26,12 +26,14 @@ wait_file()
 }
 
 # start_victim NAME [KEY=VALUE...]: leaves its pid in $pid, once its state is complete.
+# VICTIM_WORLD: a command that starts it somewhere else and becomes it.
 start_victim()
 {
 	name=$1
 	shift
 	: >"$dir/out"
-	setsid "$BUILD/test/victim" "$name" "$dir" "$@" </dev/null >>"$dir/out" 2>&1 &
+	# shellcheck disable=SC2086
+	setsid ${VICTIM_WORLD:-} "$BUILD/test/victim" "$name" "$dir" "$@" </dev/null >>"$dir/out" 2>&1 &
 	pid=$!
 	if ! wait_file "$dir/ready" $pid; then
 		wait $pid

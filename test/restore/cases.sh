@@ -75,6 +75,32 @@ case_interrupted()
 	[ ! -d "/proc/$pid" ] || fail "a task is left"
 }
 
+# Clocks that begin with the machine go on from where they were, whether this machine has been up
+# for less than the one before, or for longer.
+clocks_go_on()
+{
+	VICTIM_WORLD="unshare --time --monotonic $1 --boottime $1"
+	start_victim clocks
+	dump
+	dump --kill
+	gone
+	restored --at 1
+	rm -f "$dir/go"
+	"$BUILD/sd-restore" -d "$ckpt" || fail "sd-restore"
+	dump --kill
+	restored
+}
+
+case_clocks_of_an_older_machine()
+{
+	clocks_go_on 100000
+}
+
+case_clocks_of_a_younger_machine()
+{
+	clocks_go_on -$(($(cut -d. -f1 /proc/uptime) / 2))
+}
+
 case_dies_alike()
 {
 	start_shell "$waiting"

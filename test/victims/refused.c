@@ -492,9 +492,13 @@ static const struct {
 	int flag;
 	const char *word;
 } namespaces[] = {
-	{ "net", CLONE_NEWNET, "net" },		 { "uts", CLONE_NEWUTS, "uts" },
-	{ "ipc", CLONE_NEWIPC, "ipc" },		 { "mnt", CLONE_NEWNS, "mnt|mount" },
-	{ "cgroup", CLONE_NEWCGROUP, "cgroup" }, { "user", CLONE_NEWUSER, "user" },
+	{ "net", CLONE_NEWNET, "net" },
+	{ "uts", CLONE_NEWUTS, "uts" },
+	{ "ipc", CLONE_NEWIPC, "ipc" },
+	{ "mnt", CLONE_NEWNS, "mnt|mount" },
+	{ "cgroup", CLONE_NEWCGROUP, "cgroup" },
+	{ "user", CLONE_NEWUSER, "user" },
+	{ "time", CLONE_NEWTIME, "time_for_children" },
 };
 
 VICTIM(namespace)

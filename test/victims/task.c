@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <time.h>
+#include <sys/syscall.h>
 #include <sys/auxv.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -208,4 +210,51 @@ VICTIM(personality)
 	ready();
 	CHECK((unsigned long)personality(0xffffffff) == want, "personality is %x",
 	      personality(0xffffffff));
+}
+
+/* --- the clocks that begin with the machine -------------------------------------------- */
+
+static double seconds(clockid_t id)
+{
+	struct timespec t;
+
+	SYS(clock_gettime(id, &t));
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* The vdso and the kernel tell the same time. */
+static void agree(clockid_t id)
+{
+	struct timespec asked;
+	double before = seconds(id), after;
+
+	SYS(syscall(SYS_clock_gettime, id, &asked));
+	after = seconds(id);
+	CHECK(before <= asked.tv_sec + asked.tv_nsec / 1e9 &&
+		      asked.tv_sec + asked.tv_nsec / 1e9 <= after,
+	      "clock %d: the vdso says %f and %f, the kernel %f in between", id, before, after,
+	      asked.tv_sec + asked.tv_nsec / 1e9);
+}
+
+/* They may stand still while it is not there, but neither run backwards nor jump. */
+VICTIM(clocks)
+{
+	static const clockid_t id[] = { CLOCK_MONOTONIC, CLOCK_BOOTTIME };
+	double then[2], real = seconds(CLOCK_REALTIME);
+	struct timespec until;
+
+	for (int i = 0; i < 2; i++)
+		then[i] = seconds(id[i]);
+	ready();
+	for (int i = 0; i < 2; i++) {
+		double passed = seconds(id[i]) - then[i];
+
+		CHECK(passed >= 0, "clock %d went back by %f s", id[i], -passed);
+		CHECK(passed <= seconds(CLOCK_REALTIME) - real + 5, "clock %d jumped by %f s",
+		      id[i], passed);
+		agree(id[i]);
+	}
+	SYS(clock_gettime(CLOCK_MONOTONIC, &until));
+	until.tv_nsec /= 2; /* has passed */
+	CHECK(!clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL), "clock_nanosleep");
 }

@@ -13,6 +13,7 @@
 #include "criu-lite/proc/ns.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/proc/status.h"
+#include "criu-lite/proc/timens.h"
 #include "criu-lite/proc/timers.h"
 #include "criu-lite/proc/values.h"
 
@@ -263,6 +264,39 @@ static void limits_bad(void **state)
 		-EINVAL);
 }
 
+static void timens(void **state)
+{
+	struct proc_timens v;
+
+	assert_int_equal(PARSE(proc_timens_parse,
+			       "monotonic      100000         5\nboottime           -3 999999999\n",
+			       &v, NULL),
+			 0);
+	assert_int_equal(v.monotonic.tv_sec, 100000);
+	assert_int_equal(v.monotonic.tv_nsec, 5);
+	assert_int_equal(v.boottime.tv_sec, -3);
+	assert_int_equal(v.boottime.tv_nsec, 999999999);
+}
+
+static void timens_bad(void **state)
+{
+	struct proc_timens v = { .monotonic.tv_sec = 7 };
+	struct err err = {};
+
+	assert_int_equal(PARSE(proc_timens_parse, "", &v, &err), -EINVAL);
+	assert_string_equal(err.text, "timens_offsets: no \"monotonic\" line");
+	assert_int_equal(PARSE(proc_timens_parse, "monotonic 1 2\n", &v, &err), -EINVAL);
+	assert_string_equal(err.text, "timens_offsets: no \"boottime\" line");
+	assert_int_equal(
+		PARSE(proc_timens_parse, "monotonic 1 1000000000\nboottime 1 1\n", &v, &err),
+		-EINVAL);
+	assert_int_equal(PARSE(proc_timens_parse, "monotonic 1 -1\nboottime 1 1\n", &v, &err),
+			 -EINVAL);
+	assert_int_equal(PARSE(proc_timens_parse, "monotonic 1 1 1\nboottime 1 1\n", &v, &err),
+			 -EINVAL);
+	assert_int_equal(v.monotonic.tv_sec, 7);
+}
+
 static void timers(void **state)
 {
 	scoped_proc dir = recorded(ODD);
@@ -461,6 +495,7 @@ int main(void)
 		cmocka_unit_test(status_recorded),  cmocka_unit_test(status_of_zombie),
 		cmocka_unit_test(status_text),	    cmocka_unit_test(status_bad),
 		cmocka_unit_test(limits),	    cmocka_unit_test(limits_bad),
+		cmocka_unit_test(timens),	    cmocka_unit_test(timens_bad),
 		cmocka_unit_test(timers),	    cmocka_unit_test(timers_bad),
 		cmocka_unit_test(children),	    cmocka_unit_test(threads),
 		cmocka_unit_test(namespaces),	    cmocka_unit_test(auxv),
