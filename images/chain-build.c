@@ -123,23 +123,33 @@ static void sums_release(struct chain *c)
 	c->n_files = c->cap_files = c->n_pages = c->cap_pages = 0;
 }
 
+void chain_take_sums(struct chain *c, SdBlockSums *sums)
+{
+	ARRAY_PUSH(c->pages, c->n_pages, c->cap_pages, sums);
+}
+
+static const SdBlockSums *given_sums(const struct chain *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_pages; i++)
+		if (!strcmp(c->pages[i]->name, name))
+			return c->pages[i];
+	return NULL;
+}
+
 static int seal_pages(struct chain *c, int fd, const char *name, uint64_t *size, struct err *err)
 {
+	const SdBlockSums *given = given_sums(c, name);
 	SdBlockSums *s;
-	uint64_t *hash;
-	size_t n;
-	int rc = sum_blocks(fd, name, size, &hash, &n, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	s = xmalloc(sizeof(*s));
-	sd_block_sums__init(s);
-	s->name = xstrdup(name);
-	s->size = *size;
-	s->block_size = SUM_BLOCK;
-	s->hash = hash;
-	s->n_hash = n;
-	ARRAY_PUSH(c->pages, c->n_pages, c->cap_pages, s);
+	if (!given) {
+		rc = sum_blocks(&s, fd, name, err);
+		if (rc < 0)
+			return rc;
+		chain_take_sums(c, s);
+		given = s;
+	}
+	*size = given->size;
 	return 0;
 }
 
@@ -202,7 +212,6 @@ int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
 	int rc;
 
 	assert(c->building_fd >= 0);
-	sums_release(c);
 	*bytes = 0;
 	rc = img_names(&names, &n, c->building_fd, err);
 	if (rc < 0)

@@ -65,6 +65,8 @@ int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err);
 int chain_begin(struct chain *c, uint32_t parent, struct err *err);
 uint32_t chain_seq(const struct chain *c); /* number being built */
 int chain_fd(const struct chain *c);	   /* its directory, for all the writers of images */
+/* Sums that pages_close gave, so that chain_seal need not read that file; owned from here on. */
+void chain_take_sums(struct chain *c, SdBlockSums *sums);
 /* All files are written: checksums, and everything to disk. *@bytes: their sizes together. */
 int chain_seal(struct chain *c, uint64_t *bytes, struct err *err);
 /*

@@ -4,7 +4,6 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,92 +56,92 @@ int sum_file(int fd, const char *name, uint64_t *size, uint64_t *hash, struct er
 	return rc;
 }
 
-/* --- all blocks of a file, by several threads where there are many ------------------------ */
+/* --- the blocks of a file that is being written ------------------------------------------ */
 
-#define BLOCKS_A_THREAD 16u /* fewer are not worth one */
-#define MOST_THREADS	8u
-
-struct summing {
-	int fd;
-	const char *name;
+struct block_sums {
+	XXH3_state_t *block; /* the one begun last */
 	uint64_t size;
-	uint64_t *sum;
-	size_t n;
-	atomic_size_t next;
-	pthread_mutex_t lock;
-	int rc; /* of the first that failed, as what @err says */
-	struct err *err;
+	uint64_t *hash; /* of all before it */
+	size_t n, cap;
 };
 
-static void sum_failed(struct summing *s, int rc, const struct err *err)
+struct block_sums *block_sums_new(void)
 {
-	pthread_mutex_lock(&s->lock);
-	if (!s->rc && s->err)
-		*s->err = *err;
-	s->rc = s->rc ? s->rc : rc;
-	pthread_mutex_unlock(&s->lock);
-	atomic_store(&s->next, s->n);
+	struct block_sums *s = xcalloc(1, sizeof(*s));
+
+	s->block = XXH3_createState();
+	XXH3_64bits_reset(s->block);
+	return s;
 }
 
-static void *sum_some(void *arg)
+static void end_block(struct block_sums *s)
+{
+	ARRAY_PUSH(s->hash, s->n, s->cap, XXH3_64bits_digest(s->block));
+	XXH3_64bits_reset(s->block);
+}
+
+void block_sums_add(struct block_sums *s, const void *bytes, size_t len)
+{
+	const char *from = bytes;
+
+	while (len) {
+		size_t room = SUM_BLOCK - s->size % SUM_BLOCK, n = len < room ? len : room;
+
+		XXH3_64bits_update(s->block, from, n);
+		s->size += n;
+		from += n;
+		len -= n;
+		if (s->size % SUM_BLOCK == 0)
+			end_block(s);
+	}
+}
+
+SdBlockSums *block_sums_message(struct block_sums *s, const char *name)
+{
+	SdBlockSums *m = xmalloc(sizeof(*m));
+
+	if (s->size % SUM_BLOCK)
+		end_block(s);
+	sd_block_sums__init(m);
+	m->name = xstrdup(name);
+	m->size = s->size;
+	m->block_size = SUM_BLOCK;
+	m->hash = s->hash;
+	m->n_hash = s->n;
+	s->hash = NULL;
+	s->n = s->cap = 0;
+	return m;
+}
+
+void block_sums_free(struct block_sums *s)
+{
+	if (!s)
+		return;
+	XXH3_freeState(s->block);
+	free(s->hash);
+	free(s);
+}
+
+int sum_blocks(SdBlockSums **out, int fd, const char *name, struct err *err)
 {
 	scoped void *buf = xmalloc(SUM_BLOCK);
-	struct summing *s = arg;
-	struct err err;
-	size_t i;
-
-	while ((i = atomic_fetch_add(&s->next, 1)) < s->n) {
-		uint64_t at = (uint64_t)i * SUM_BLOCK;
-		size_t len = block_len(s->size, at, SUM_BLOCK);
-		int rc = read_block(s->fd, s->name, buf, at, len, &err);
-
-		if (rc < 0) {
-			sum_failed(s, rc, &err);
-			break;
-		}
-		s->sum[i] = XXH3_64bits(buf, len);
-	}
-	return NULL;
-}
-
-/* Beside the caller; one that cannot be had is done without. */
-static size_t start_helpers(struct summing *s, pthread_t thread[MOST_THREADS])
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	size_t want = s->n / BLOCKS_A_THREAD, n = 0;
-
-	want = want > MOST_THREADS ? MOST_THREADS : want;
-	while (n + 1 < want && (long)n + 1 < cpus && !pthread_create(&thread[n], NULL, sum_some, s))
-		n++;
-	return n;
-}
-
-int sum_blocks(int fd, const char *name, uint64_t *size, uint64_t **hash, size_t *n,
-	       struct err *err)
-{
-	struct summing s = {
-		.fd = fd, .name = name, .lock = PTHREAD_MUTEX_INITIALIZER, .err = err
-	};
-	pthread_t thread[MOST_THREADS];
-	size_t helpers;
-	int rc = length_of(fd, name, size, err);
+	struct block_sums *s;
+	uint64_t size;
+	int rc = length_of(fd, name, &size, err);
 
 	if (rc < 0)
 		return rc;
-	s.size = *size;
-	s.n = *size / SUM_BLOCK + !!(*size % SUM_BLOCK);
-	s.sum = xcalloc(s.n, sizeof(*s.sum));
-	helpers = start_helpers(&s, thread);
-	sum_some(&s);
-	while (helpers)
-		pthread_join(thread[--helpers], NULL);
-	if (s.rc < 0) {
-		free(s.sum);
-		return s.rc;
+	s = block_sums_new();
+	for (uint64_t at = 0; at < size && !rc; at += SUM_BLOCK) {
+		size_t n = block_len(size, at, SUM_BLOCK);
+
+		rc = read_block(fd, name, buf, at, n, err);
+		block_sums_add(s, buf, n);
 	}
-	*hash = s.sum;
-	*n = s.n;
-	return 0;
+	if (!rc)
+		*out = block_sums_message(s, name);
+	block_sums_free(s);
+	return rc;
 }
 
 /* --- a pages file, checked block by block ----------------------------------------------- */

@@ -15,9 +15,17 @@
 
 /* Size and hash of a whole file. */
 int sum_file(int fd, const char *name, uint64_t *size, uint64_t *hash, struct err *err);
-/* Size and hash of every block; *@hash is allocated, @n its length. */
-int sum_blocks(int fd, const char *name, uint64_t *size, uint64_t **hash, size_t *n,
-	       struct err *err);
+
+/* The sums of a file's blocks, taken while its bytes pass by. */
+struct block_sums;
+
+struct block_sums *block_sums_new(void);
+void block_sums_add(struct block_sums *s, const void *bytes, size_t len);
+/* For the file @name, all of whose bytes were added; owned by the caller. */
+SdBlockSums *block_sums_message(struct block_sums *s, const char *name);
+void block_sums_free(struct block_sums *s); /* safe on NULL */
+/* The same of a file that is there. */
+int sum_blocks(SdBlockSums **out, int fd, const char *name, struct err *err);
 
 /*
  * page_file - a pages file being read, each block checked before its first use.

@@ -1,5 +1,6 @@
 /* pagemap.c - writing runs of pages, and reading them back checked. */
 #include "images/pagemap.h"
+#include "images/checksum.h"
 #include "images/img-internal.h"
 #include "base/mem.h"
 #include "proto/pagemap.pb-c.h"
@@ -14,12 +15,14 @@
 
 struct pages_writer {
 	int dirfd; /* the caller's */
-	int fd;
+	int fd;	   /* -1: not there yet */
 	char *name, *pagemap;
 	uint32_t pages_id;
 	struct pagemap_run *run;
 	size_t n, cap;
 	uint64_t written, parent; /* pages */
+	uint64_t put;		  /* bytes */
+	struct block_sums *sums;
 };
 
 int pages_create(struct pages_writer **out, struct err *err, int dirfd, uint32_t pages_id,
@@ -40,18 +43,13 @@ int pages_create(struct pages_writer **out, struct err *err, int dirfd, uint32_t
 	w->pages_id = pages_id;
 	w->pagemap = xstrdup(name);
 	w->name = xasprintf("pages-%u.img", pages_id);
-	w->fd = openat(dirfd, w->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (w->fd < 0) {
-		rc = err_errno(err, "%s: create", w->name);
-		pages_writer_release(&w);
-		return rc;
-	}
+	w->fd = -1;
+	w->sums = block_sums_new();
 	*out = w;
 	return 0;
 }
 
-void pages_add(struct pages_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,
-	       uint64_t *offset)
+void pages_add(struct pages_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags)
 {
 	struct pagemap_run *last = w->n ? &w->run[w->n - 1] : NULL;
 	uint64_t end = last ? last->vaddr + last->nr_pages * IMG_PAGE_SIZE : 0;
@@ -65,8 +63,6 @@ void pages_add(struct pages_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32
 	assert(vaddr % IMG_PAGE_SIZE == 0 && vaddr >= end && nr_pages);
 	assert(vaddr < PAGEMAP_END && nr_pages <= (PAGEMAP_END - vaddr) / IMG_PAGE_SIZE);
 	assert(!(flags & PAGE_PRESENT) != !(flags & PAGE_IN_PARENT));
-	if (offset)
-		*offset = run.offset;
 	if (last && vaddr == end && flags == last->flags)
 		last->nr_pages += nr_pages;
 	else
@@ -77,24 +73,42 @@ void pages_add(struct pages_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32
 		w->parent += nr_pages;
 }
 
+void pages_sum(struct pages_writer *w, const void *bytes, size_t len)
+{
+	block_sums_add(w->sums, bytes, len);
+}
+
+static int make_file(struct pages_writer *w, struct err *err)
+{
+	if (w->fd >= 0)
+		return 0;
+	w->fd = openat(w->dirfd, w->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		       0600);
+	return w->fd < 0 ? err_errno(err, "%s: create", w->name) : 0;
+}
+
+int pages_put(struct pages_writer *w, const void *bytes, size_t len, struct err *err)
+{
+	int rc = make_file(w, err);
+
+	if (rc < 0)
+		return rc;
+	rc = full_pwrite(w->fd, bytes, len, w->put);
+	if (rc < 0)
+		return err_code(err, rc, "%s: write at offset %llu", w->name,
+				(unsigned long long)w->put);
+	w->put += len;
+	return 0;
+}
+
 int pages_write(struct pages_writer *w, uint64_t vaddr, const void *bytes, uint64_t nr_pages,
 		uint32_t flags, struct err *err)
 {
-	uint64_t offset;
-	int rc;
-
-	pages_add(w, vaddr, nr_pages, flags, &offset);
+	pages_add(w, vaddr, nr_pages, flags);
 	if (!(flags & PAGE_PRESENT))
 		return 0;
-	rc = full_pwrite(w->fd, bytes, nr_pages * IMG_PAGE_SIZE, offset);
-	return rc < 0 ? err_code(err, rc, "%s: write at offset %llu", w->name,
-				 (unsigned long long)offset)
-		      : 0;
-}
-
-int pages_fd(const struct pages_writer *w)
-{
-	return w->fd;
+	pages_sum(w, bytes, nr_pages * IMG_PAGE_SIZE);
+	return pages_put(w, bytes, nr_pages * IMG_PAGE_SIZE, err);
 }
 
 uint64_t pages_written(const struct pages_writer *w)
@@ -130,24 +144,36 @@ static int write_runs(const struct pages_writer *w, struct img_writer *img, stru
 	return rc;
 }
 
-int pages_close(struct pages_writer **wp, struct err *err)
+/* Whoever filled the pages file may have been wrong, and so may the file system. */
+static int check_length(const struct pages_writer *w, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(w->fd, &st) < 0)
+		return err_errno(err, "%s: stat", w->name);
+	if ((uint64_t)st.st_size != w->written * IMG_PAGE_SIZE)
+		return err_set(err, -EIO, "%s: has %lld bytes, its pagemap says %llu", w->name,
+			       (long long)st.st_size,
+			       (unsigned long long)w->written * IMG_PAGE_SIZE);
+	return 0;
+}
+
+int pages_close(struct pages_writer **wp, SdBlockSums **sums, struct err *err)
 {
 	struct pages_writer *w = *wp;
 	scoped_writer img = NULL;
-	struct stat st;
-	int rc = 0;
+	int rc = make_file(w, err);
 
-	if (fstat(w->fd, &st) < 0)
-		rc = err_errno(err, "%s: stat", w->name);
-	else if ((uint64_t)st.st_size != w->written * IMG_PAGE_SIZE)
-		rc = err_set(err, -EIO, "%s: has %lld bytes, its pagemap says %llu", w->name,
-			     (long long)st.st_size, (unsigned long long)w->written * IMG_PAGE_SIZE);
+	if (!rc)
+		rc = check_length(w, err);
 	if (!rc)
 		rc = img_create(&img, err, w->dirfd, "%s", w->pagemap);
 	if (!rc)
 		rc = write_runs(w, img, err);
 	if (!rc)
 		rc = img_close(&img, err);
+	if (!rc && sums)
+		*sums = block_sums_message(w->sums, w->name);
 	pages_writer_release(wp);
 	return rc;
 }
@@ -159,6 +185,7 @@ void pages_writer_release(struct pages_writer **wp)
 	if (!w)
 		return;
 	mem_close_p(&w->fd);
+	block_sums_free(w->sums);
 	free(w->name);
 	free(w->pagemap);
 	free(w->run);

@@ -100,6 +100,7 @@ static int prepare(struct story *d, struct err *err)
 		return rc;
 	say(d, "tracker: %s", track_name(d->track));
 	prefer_us_to_the_task();
+	d->saver.track = d->track;
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
 	return kinds_early(&d->saver, d->opt->pid, err);
@@ -169,7 +170,6 @@ static int copy_pages(struct story *d, struct err *err)
 	rc = chain_begin(d->chain, track_parent(d->track), err);
 	if (rc < 0)
 		return rc;
-	d->saver.track = d->track;
 	d->saver.dirfd = chain_fd(d->chain);
 	phase(&d->phases, "pages");
 	d->saver.progress = d->opt->progress;
@@ -265,7 +265,9 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	int rc;
 
 	phase(&d->phases, "write");
-	rc = memory_late(&d->saver, err);
+	rc = memory_write(&d->saver, d->chain, err);
+	if (!rc)
+		rc = memory_late(&d->saver, err);
 	if (!rc)
 		rc = write_images(&d->saver, err);
 	if (!rc)

@@ -75,7 +75,7 @@ static uint64_t walked_to(const struct pm_scan_arg *arg, const struct page_regio
 int pagemap_scan(int pagemap_fd, uint64_t start, uint64_t end, const struct pagemap_query *query,
 		 struct page_regions *out, struct err *err)
 {
-	scoped struct page_region *batch = xcalloc(SCAN_BATCH, sizeof(*batch));
+	scoped struct page_region *batch = xmalloc(SCAN_BATCH * sizeof(*batch));
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
 		.flags = query->flags,

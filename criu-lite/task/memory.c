@@ -5,6 +5,7 @@
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/task/memory_vma.h"
+#include "criu-lite/task/spool.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -51,6 +52,7 @@ void memory_of_release(struct task *task)
  */
 #define MANY_VMAS  256u
 #define MANY_PAGES (64 << 8)
+#define FEW_PAGES  256
 
 struct early_smaps {
 	pid_t pid;
@@ -62,6 +64,8 @@ struct early_smaps {
 struct memory_save {
 	struct early_smaps *early;
 	size_t n, cap;
+	size_t expected; /* bytes that will be written, as far as can be told before the freeze */
+	struct spool *spool;
 };
 
 static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
@@ -72,19 +76,35 @@ static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
 	return st->rss > MANY_PAGES || (!proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS);
 }
 
-static void early_one(struct memory_save *m, const struct proc_dir *dir)
+static void early_smaps(struct memory_save *m, const struct proc_dir *dir,
+			const struct proc_stat *st)
 {
-	struct early_smaps e = { .pid = proc_id(dir) };
-	struct proc_stat st;
+	struct early_smaps e = { .pid = proc_id(dir), .start_time = st->starttime };
 
-	if (proc_stat_read(dir, &st, NULL) < 0 || !is_large(dir, &st) ||
-	    proc_smaps_read(dir, &e.v, &e.n, NULL) < 0)
-		return;
-	e.start_time = st.starttime;
-	ARRAY_PUSH(m->early, m->n, m->cap, e);
+	if (is_large(dir, st) && !proc_smaps_read(dir, &e.v, &e.n, NULL))
+		ARRAY_PUSH(m->early, m->n, m->cap, e);
 }
 
-static void early_tree(struct memory_save *m, pid_t pid, int depth)
+/* Where there are few pages it does not matter how many of them are written. */
+static void early_pages(struct saver *s, const struct proc_dir *dir, const struct proc_stat *st)
+{
+	uint64_t all = st->rss;
+	uint64_t written = all > FEW_PAGES ? track_expect(s->track, dir) : all;
+
+	s->memory->expected += (written < all ? written : all) * PAGE_SIZE;
+}
+
+static void early_one(struct saver *s, const struct proc_dir *dir)
+{
+	struct proc_stat st;
+
+	if (proc_stat_read(dir, &st, NULL) < 0)
+		return;
+	early_smaps(s->memory, dir, &st);
+	early_pages(s, dir, &st);
+}
+
+static void early_tree(struct saver *s, pid_t pid, int depth)
 {
 	scoped_proc dir = NULL;
 	scoped int *child = NULL;
@@ -92,20 +112,36 @@ static void early_tree(struct memory_save *m, pid_t pid, int depth)
 
 	if (proc_open(&dir, NULL, pid, NULL) < 0)
 		return;
-	early_one(m, dir);
+	early_one(s, dir);
 	if (depth && proc_children_read(dir, &child, &n, NULL) < 0)
 		return;
 	for (size_t i = 0; i < n; i++)
-		early_tree(m, child[i], depth - 1);
+		early_tree(s, child[i], depth - 1);
+}
+
+static struct memory_save *memory_saved(struct saver *s)
+{
+	if (!s->memory)
+		s->memory = xcalloc(1, sizeof(*s->memory));
+	return s->memory;
+}
+
+struct spool *memory_spool(struct saver *s)
+{
+	struct memory_save *m = memory_saved(s);
+
+	if (!m->spool)
+		m->spool = spool_new(m->expected);
+	return m->spool;
 }
 
 void memory_early(struct saver *s, pid_t root)
 {
 	enum { DEPTH = 64 };
 
-	if (!s->memory)
-		s->memory = xcalloc(1, sizeof(*s->memory));
-	early_tree(s->memory, root, DEPTH);
+	memory_saved(s);
+	early_tree(s, root, DEPTH);
+	memory_spool(s);
 }
 
 static bool same_ranges(const struct proc_smap *smap, size_t n_smap, const struct proc_vma *vma,
@@ -193,6 +229,15 @@ static int still_the_same(struct task *task, struct err *err)
 					       then->start);
 	}
 	return 0;
+}
+
+int memory_write(struct saver *s, struct chain *chain, struct err *err)
+{
+	int rc = spool_drain(s->memory->spool, err);
+
+	if (!rc)
+		spool_give_sums(s->memory->spool, chain);
+	return rc;
 }
 
 int memory_late(struct saver *s, struct err *err)
@@ -387,6 +432,7 @@ void memory_save_release(struct saver *s)
 	for (size_t i = 0; i < s->memory->n; i++)
 		free(s->memory->early[i].v);
 	free(s->memory->early);
+	spool_free(s->memory->spool);
 	free(s->memory);
 	s->memory = NULL;
 }

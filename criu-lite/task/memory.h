@@ -1,7 +1,7 @@
 /*
  * memory - a task's address space: VMAs, what is in them, and the mm's own marks.
  *
- * Saving: memory_look (frozen, before entering), memory_save (pages; entered).
+ * Saving: memory_look (frozen, before entering), memory_save (pages; entered), memory_write.
  * Rebuilding: memory_load, memory_map, memory_fill, memory_settle in this order,
  * each over all tasks before the next; then the kind "mm" sets the marks.
  */
@@ -10,6 +10,7 @@
 
 #include "criu-lite/task/kind.h"
 #include "criu-lite/track/track.h"
+#include "images/chain.h"
 
 /*
  * The mappings that a tracker is to look at, from task->mm. Not the shared ones: no tracker
@@ -18,15 +19,17 @@
 struct track_vma *memory_tracked(const struct task *task, size_t *n);
 
 /*
- * Before the freeze: the slow reads (smaps) of the tree's large tasks; optional.
- * What was read is used only where no mapping moved since, and memory_late must
- * then confirm it.
+ * Before the freeze: the slow reads (smaps) of the tree's large tasks, and room for the
+ * pages that are likely to be read; optional. What was read is used only where no
+ * mapping moved since, and memory_late must then confirm it.
  */
 void memory_early(struct saver *s, pid_t root);
 /* VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved. */
 int memory_look(struct saver *s, struct task *task, struct err *err);
-/* Pages of the tree: pagemap-PID, pagemap-shmem-ID, pages-N in s->dirfd; counts in s. */
+/* Reads the pages of the tree, for pagemap-PID, pagemap-shmem-ID, pages-N in s->dirfd; counts in s. */
 int memory_save(struct saver *s, struct err *err);
+/* After the thaw: those files are written, as far as they are not yet; their sums go to @chain. */
+int memory_write(struct saver *s, struct chain *chain, struct err *err);
 /* After the thaw: smaps again, where memory_early was believed; -EAGAIN when flags changed under
  * us: the dump is to be done again without memory_early. */
 int memory_late(struct saver *s, struct err *err);

@@ -65,6 +65,8 @@ struct task_memory {
 MmEntry *memory_mm(struct task *task);
 struct task_memory *memory_of(struct task *task);
 void memory_of_release(struct task *task);
+/* Where the pages of this dump wait; made with the first call. */
+struct spool *memory_spool(struct saver *s);
 
 /*
  * What is saved of one VMA: a new entry, or none when this one belongs to the

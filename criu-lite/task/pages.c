@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define BUFFER_PAGES 256u /* 1 MiB: small, and stays in the cache between reading and writing */
+#define BUFFER_PAGES (SPOOL_ROOM / PAGE_SIZE)
 #define MAX_PIECES   1024u
 
 /* Pages of one VMA that lie side by side. */
@@ -49,12 +49,22 @@ struct pages_run {
 	struct piece *piece;
 };
 
-/* Before a pages file is closed, also after a failure: its number may soon be another file's. */
-static int drained(struct pages_run *r, int rc, struct err *err)
+/* One more pagemap, called @name. */
+static int begin_pagemap(struct pages_run *r, struct pages_writer **w, const char *name,
+			 struct err *err)
 {
-	int late = spool_drain(r->spool, rc < 0 ? NULL : err);
+	int rc = pages_create(w, err, r->s->dirfd, r->next_id++, "%s", name);
 
-	return rc < 0 ? rc : late;
+	if (!rc)
+		spool_adopt(r->spool, *w);
+	return rc;
+}
+
+static void end_pagemap(struct pages_run *r, struct pages_writer *w)
+{
+	r->s->pages_written += pages_written(w);
+	r->s->pages_parent += pages_parent(w);
+	spool_close(r->spool, w);
 }
 
 static uint64_t higher(uint64_t a, uint64_t b)
@@ -94,34 +104,23 @@ static uint32_t fate(struct copier *c, uint64_t vaddr, const char *page, bool ke
 	return same && parent_has(c, vaddr) ? PAGE_IN_PARENT : PAGE_PRESENT;
 }
 
-/* The pages of a buffer that are to be written, moved together so that one write takes them. */
+/* The pages of a buffer that are to be written, moved together. */
 struct gather {
 	char *buffer;
 	size_t n;
-	uint64_t offset; /* of the first, in the pages file */
 };
 
 static void gather_page(struct gather *g, struct pages_writer *w, uint64_t vaddr, char *page,
 			uint32_t flags)
 {
-	uint64_t offset = 0;
-
 	if (!flags)
 		return;
-	pages_add(w, vaddr, 1, flags, &offset);
+	pages_add(w, vaddr, 1, flags);
 	if (flags != PAGE_PRESENT)
 		return;
-	if (!g->n)
-		g->offset = offset;
 	if (g->buffer + g->n * PAGE_SIZE != page)
 		memcpy(g->buffer + g->n * PAGE_SIZE, page, PAGE_SIZE);
 	g->n++;
-}
-
-static int gather_write(const struct gather *g, struct pages_writer *w, struct spool *spool,
-			struct err *err)
-{
-	return spool_put(spool, g->n * PAGE_SIZE, pages_fd(w), g->offset, err);
 }
 
 /* --- private memory ---------------------------------------------------------------- */
@@ -143,9 +142,8 @@ static int read_mem(const struct copier *c, const struct piece *p, char *to, str
 	return 0;
 }
 
-static int read_pieces(const struct copier *c, struct err *err)
+static int read_pieces(const struct copier *c, char *to, struct err *err)
 {
-	char *to = spool_buffer(c->spool);
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < c->n_pieces; i++) {
@@ -159,25 +157,28 @@ static int read_pieces(const struct copier *c, struct err *err)
 
 static int copier_flush(struct copier *c, struct err *err)
 {
-	struct gather g = { .buffer = spool_buffer(c->spool) };
-	char *page = g.buffer;
-	int rc = read_pieces(c, err);
+	struct gather g = {};
+	char *page;
+	int rc = spool_room(c->spool, &g.buffer, err);
 
+	if (!rc)
+		rc = read_pieces(c, g.buffer, err);
 	if (rc < 0)
 		return rc;
+	page = g.buffer;
 	for (size_t i = 0; i < c->n_pieces; i++) {
 		const struct piece *p = &c->piece[i];
 
 		if (p->in_parent) {
-			pages_add(c->w, p->start, (p->end - p->start) / PAGE_SIZE, PAGE_IN_PARENT,
-				  NULL);
+			pages_add(c->w, p->start, (p->end - p->start) / PAGE_SIZE, PAGE_IN_PARENT);
 			continue;
 		}
 		for (uint64_t at = p->start; at < p->end; at += PAGE_SIZE, page += PAGE_SIZE)
 			gather_page(&g, c->w, at, page, fate(c, at, page, p->keep_zero));
 	}
 	c->n_pieces = c->n_pages = 0;
-	return gather_write(&g, c->w, c->spool, err);
+	spool_put(c->spool, g.n * PAGE_SIZE, c->w);
+	return 0;
 }
 
 static int add_piece(struct copier *c, struct piece p, struct err *err)
@@ -378,18 +379,13 @@ static int save_task(struct pages_run *r, struct task *task, struct err *err)
 	if (!rc)
 		rc = c.mem = proc_openat(task->proc, "mem", O_RDONLY);
 	if (rc >= 0)
-		rc = pages_create(&c.w, err, r->s->dirfd, r->next_id++, "%s", name);
+		rc = begin_pagemap(r, &c.w, name, err);
 	if (!rc) {
 		c.parent = there ? &parent : NULL;
 		rc = copy_runs(&c, task, &runs, err);
 	}
-	rc = drained(r, rc, err);
-	if (!rc) {
-		r->s->pages_written += pages_written(c.w);
-		r->s->pages_parent += pages_parent(c.w);
-		rc = pages_close(&c.w, err);
-	}
-	pages_writer_release(&c.w);
+	if (!rc)
+		end_pagemap(r, c.w);
 	pagemap_release(&parent);
 	track_runs_release(&runs);
 	if (c.mem >= 0)
@@ -476,10 +472,14 @@ static int shared_tail(struct shared_copy *c, uint64_t offset, char *page, struc
 /* At most a buffer of data at @offset. */
 static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, struct err *err)
 {
-	struct gather g = { .buffer = spool_buffer(c->r->spool) };
-	char *page = g.buffer;
+	struct gather g = {};
 	uint64_t got = 0;
+	char *page;
+	int rc = spool_room(c->r->spool, &g.buffer, err);
 
+	if (rc < 0)
+		return rc;
+	page = g.buffer;
 	while (got < n) {
 		ssize_t part = pread(c->fd, page + got, n - got, offset + got);
 
@@ -493,8 +493,8 @@ static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, stru
 		return err_set(err, -EIO, "it became shorter while it was read");
 	if (got < n) {
 		uint64_t last = n - PAGE_SIZE;
-		int rc = shared_tail(c, offset + last, page + last, err);
 
+		rc = shared_tail(c, offset + last, page + last, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -502,7 +502,8 @@ static int shared_block(struct shared_copy *c, uint64_t offset, uint64_t n, stru
 	progress_add(c->r->s->progress, n / PAGE_SIZE);
 	for (uint64_t at = offset; at < offset + n; at += PAGE_SIZE, page += PAGE_SIZE)
 		gather_page(&g, c->w, at, page, shared_fate(c, at, page));
-	return gather_write(&g, c->w, c->r->spool, err);
+	spool_put(c->r->spool, g.n * PAGE_SIZE, c->w);
+	return 0;
 }
 
 static int shared_data(struct shared_copy *c, struct err *err)
@@ -545,16 +546,11 @@ static int save_object(struct pages_run *r, const struct memfd_object *o, struct
 	if (c.fd < 0)
 		return err_code(err, c.fd, "task %d: opening %s", o->task->pid, o->link);
 	shared_parent(&c, name);
-	rc = pages_create(&c.w, err, r->s->dirfd, r->next_id++, "%s", name);
+	rc = begin_pagemap(r, &c.w, name, err);
 	if (!rc)
 		rc = shared_data(&c, err);
-	rc = drained(r, rc, err);
-	if (!rc) {
-		r->s->pages_written += pages_written(c.w);
-		r->s->pages_parent += pages_parent(c.w);
-		rc = pages_close(&c.w, err);
-	}
-	pages_writer_release(&c.w);
+	if (!rc)
+		end_pagemap(r, c.w);
 	for (size_t i = 0; c.file && i < r->links.n; i++)
 		page_file_release(&c.file[i]);
 	free(c.file);
@@ -588,7 +584,6 @@ static void run_close(struct pages_run *r)
 	if (r->parent_dirfd >= 0)
 		close(r->parent_dirfd);
 	chain_links_release(&r->links);
-	spool_free(r->spool);
 	free(r->other);
 	free(r->piece);
 }
@@ -601,7 +596,7 @@ int memory_save(struct saver *s, struct err *err)
 	struct task *task;
 	int rc = run_open(&r, err);
 
-	r.spool = spool_new(BUFFER_PAGES * PAGE_SIZE);
+	r.spool = memory_spool(s);
 	r.other = xmalloc(PAGE_SIZE);
 	r.piece = xcalloc(MAX_PIECES, sizeof(*r.piece));
 	for_each_live_task (task, s->tree)

@@ -1,108 +1,241 @@
-/* spool.c - a thread that writes one buffer while the other one is filled. */
+/* spool.c - a ring of memory, a queue of what lies in it, and whoever empties both. */
 #include "criu-lite/task/spool.h"
+#include "base/kernel-abi.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
+#include <string.h>
+#include <sys/mman.h>
 
-/* One buffer's way to its file. */
+#define HOLD_MOST ((size_t)128 << 20) /* more is written while it is read */
+#define HOLD_SOME (4 * SPOOL_ROOM)    /* where more would not stay in the cache */
+
+/* Bytes on their way into their file, or, without bytes, the end of a file. */
 struct job {
-	const char *from;
+	struct job *next;
+	struct pages_writer *w;
+	const char *from; /* NULL: the end */
 	size_t len;
-	int fd;
-	uint64_t offset;
+	bool summed;
 };
 
 struct spool {
-	size_t len;
-	char *buffer[2];
-	int filling; /* which of them the caller has */
-	size_t full; /* buffers put that were full */
-	bool running;
+	char *ring;
+	size_t len, head; /* of the ring; @head: the next room */
+	bool running, hopeless;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t turn; /* something below has changed */
-	struct job job;	     /* the thread's, while .from */
+	struct job *first, **last;
 	bool end;
 	int rc; /* of the first that failed */
 	struct err err;
+
+	struct pages_writer **writer; /* until it is closed */
+	size_t n_writers, cap_writers;
+	SdBlockSums **sums;
+	size_t n_sums, cap_sums;
 };
 
-struct spool *spool_new(size_t buffer_len)
+/*
+ * A page that is met for the first time costs a fault, and on a virtual machine perhaps
+ * a page of the host. Whether it worked is of no interest: then it will be met later.
+ */
+static void fault_in(char *at, size_t len)
+{
+	madvise(at, len, MADV_POPULATE_WRITE);
+}
+
+struct spool *spool_new(size_t expected)
 {
 	struct spool *s = xcalloc(1, sizeof(*s));
+	bool hold = expected && expected <= HOLD_MOST;
 
-	s->len = buffer_len;
-	s->buffer[0] = xmalloc(buffer_len);
+	s->len = hold ? expected + HOLD_SOME : HOLD_SOME;
+	s->ring = mmap(NULL, s->len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (s->ring == MAP_FAILED)
+		abort();
+	if (hold && expected >= SPOOL_ROOM)
+		fault_in(s->ring, expected + SPOOL_ROOM);
+	s->last = &s->first;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->turn, NULL);
 	return s;
 }
 
-char *spool_buffer(struct spool *s)
+/* --- one job after the other ----------------------------------------------------- */
+
+static void sum_job(struct job *j)
 {
-	return s->buffer[s->filling];
+	if (j->from && !j->summed)
+		pages_sum(j->w, j->from, j->len);
+	j->summed = true;
 }
 
-static int write_job(struct job j, struct err *err)
+static void forget_writer(struct spool *s, const struct pages_writer *w)
 {
-	while (j.len) {
-		ssize_t done = pwrite(j.fd, j.from, j.len, j.offset);
+	for (size_t i = 0; i < s->n_writers; i++)
+		if (s->writer[i] == w)
+			s->writer[i] = s->writer[--s->n_writers];
+}
 
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return err_errno(err, "writing pages");
-		j.from += done;
-		j.len -= done;
-		j.offset += done;
+/* Without the lock; @sums is set at the end of a file. */
+static int do_job(struct job *j, SdBlockSums **sums, struct err *err)
+{
+	sum_job(j);
+	return j->from ? pages_put(j->w, j->from, j->len, err) : pages_close(&j->w, sums, err);
+}
+
+/* The first job, under the lock, which is open while it is done. */
+static void step(struct spool *s)
+{
+	struct job *j = s->first;
+	SdBlockSums *sums = NULL;
+	struct err err = {};
+	int rc = 0;
+
+	if (!j->from)
+		forget_writer(s, j->w);
+	if (s->rc && !j->from)
+		pages_writer_release(&j->w);
+	if (!s->rc) {
+		pthread_mutex_unlock(&s->lock);
+		rc = do_job(j, &sums, &err);
+		pthread_mutex_lock(&s->lock);
 	}
-	return 0;
+	if (rc < 0) {
+		s->rc = rc;
+		s->err = err;
+	}
+	if (sums)
+		ARRAY_PUSH(s->sums, s->n_sums, s->cap_sums, sums);
+	s->first = j->next;
+	if (!s->first)
+		s->last = &s->first;
+	free(j);
+	pthread_cond_broadcast(&s->turn);
 }
 
 static void *writer(void *arg)
 {
 	struct spool *s = arg;
-	struct err err;
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->end) {
-		struct job j = s->job;
-		int rc;
-
-		if (!j.from) {
+		if (s->first)
+			step(s);
+		else
 			pthread_cond_wait(&s->turn, &s->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&s->lock);
-		rc = write_job(j, &err);
-		pthread_mutex_lock(&s->lock);
-		if (rc < 0) {
-			s->rc = rc;
-			s->err = err;
-		}
-		s->job.from = NULL;
-		pthread_cond_broadcast(&s->turn);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
 }
 
-static bool start(struct spool *s)
+static void start(struct spool *s)
 {
 	sigset_t all, mask;
 
-	if (s->running)
-		return true;
+	for (struct job *j = s->first; j; j = j->next)
+		sum_job(j);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &mask);
 	s->running = pthread_create(&s->thread, NULL, writer, s) == 0;
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
-	if (s->running && !s->buffer[1])
-		s->buffer[1] = xmalloc(s->len);
-	return s->running;
+	s->hopeless = !s->running;
+}
+
+/* One job further, by whoever does them. */
+static void advance(struct spool *s)
+{
+	if (s->running)
+		pthread_cond_wait(&s->turn, &s->lock);
+	else
+		step(s);
+}
+
+static int failure(const struct spool *s, struct err *err)
+{
+	return s->rc < 0 ? err_set(err, s->rc, "%s", s->err.text) : 0;
+}
+
+/* --- the caller's side -------------------------------------------------------------- */
+
+void spool_adopt(struct spool *s, struct pages_writer *w)
+{
+	pthread_mutex_lock(&s->lock);
+	ARRAY_PUSH(s->writer, s->n_writers, s->cap_writers, w);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Where the oldest bytes are that wait; NULL: there are none. */
+static const char *oldest(const struct spool *s)
+{
+	const struct job *j = s->first;
+
+	while (j && !j->from)
+		j = j->next;
+	return j ? j->from : NULL;
+}
+
+/* What lies in the ring reaches from the oldest bytes to the head, around the end perhaps. */
+static char *find_room(struct spool *s)
+{
+	const char *old = oldest(s);
+	size_t tail = old ? (size_t)(old - s->ring) : 0;
+
+	if (!old)
+		s->head = 0;
+	else if (s->head > tail && s->len - s->head < SPOOL_ROOM)
+		s->head = 0; /* may be where the tail is: then it is full */
+	else if (s->head > tail)
+		return s->ring + s->head;
+	return !old || s->head + SPOOL_ROOM < tail ? s->ring + s->head : NULL;
+}
+
+int spool_room(struct spool *s, char **room, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->rc && !(*room = find_room(s))) {
+		if (!s->running && !s->hopeless)
+			start(s);
+		advance(s);
+	}
+	rc = failure(s, err);
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+static void add_job(struct spool *s, struct job job)
+{
+	struct job *j = xmemdup(&job, sizeof(job));
+
+	pthread_mutex_lock(&s->lock);
+	*s->last = j;
+	s->last = &j->next;
+	pthread_cond_broadcast(&s->turn);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void spool_put(struct spool *s, size_t len, struct pages_writer *w)
+{
+	struct job j = { .w = w, .from = s->ring + s->head, .len = len };
+
+	if (!len)
+		return;
+	if (s->running)
+		sum_job(&j);
+	s->head += len;
+	add_job(s, j);
+}
+
+void spool_close(struct spool *s, struct pages_writer *w)
+{
+	add_job(s, (struct job) { .w = w });
 }
 
 int spool_drain(struct spool *s, struct err *err)
@@ -110,47 +243,49 @@ int spool_drain(struct spool *s, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&s->lock);
-	while (s->job.from)
-		pthread_cond_wait(&s->turn, &s->lock);
-	rc = s->rc;
+	while (s->first)
+		advance(s);
+	rc = failure(s, err);
 	pthread_mutex_unlock(&s->lock);
-	return rc < 0 ? err_set(err, rc, "%s", s->err.text) : 0;
+	return rc;
 }
 
-int spool_put(struct spool *s, size_t len, int fd, uint64_t offset, struct err *err)
+void spool_give_sums(struct spool *s, struct chain *c)
 {
-	struct job j = { .from = spool_buffer(s), .len = len, .fd = fd, .offset = offset };
-	int rc = spool_drain(s, err);
+	for (size_t i = 0; i < s->n_sums; i++)
+		chain_take_sums(c, s->sums[i]);
+	s->n_sums = 0;
+}
 
-	if (rc < 0 || !len)
-		return rc;
-	s->full += len == s->len;
-	if (s->full < 2 || !start(s)) {
-		s->rc = write_job(j, &s->err);
-		return s->rc < 0 ? err_set(err, s->rc, "%s", s->err.text) : 0;
-	}
+static void end_thread(struct spool *s)
+{
 	pthread_mutex_lock(&s->lock);
-	s->job = j;
+	s->end = true;
 	pthread_cond_broadcast(&s->turn);
 	pthread_mutex_unlock(&s->lock);
-	s->filling ^= 1;
-	return 0;
+	pthread_join(s->thread, NULL);
 }
 
 void spool_free(struct spool *s)
 {
 	if (!s)
 		return;
-	if (s->running) {
-		pthread_mutex_lock(&s->lock);
-		s->end = true;
-		pthread_cond_broadcast(&s->turn);
-		pthread_mutex_unlock(&s->lock);
-		pthread_join(s->thread, NULL);
+	if (s->running)
+		end_thread(s);
+	while (s->first) {
+		struct job *j = s->first;
+
+		s->first = j->next;
+		free(j);
 	}
+	for (size_t i = 0; i < s->n_writers; i++)
+		pages_writer_release(&s->writer[i]);
+	for (size_t i = 0; i < s->n_sums; i++)
+		sd_block_sums__free_unpacked(s->sums[i], NULL);
+	free(s->writer);
+	free(s->sums);
+	munmap(s->ring, s->len);
 	pthread_cond_destroy(&s->turn);
 	pthread_mutex_destroy(&s->lock);
-	free(s->buffer[0]);
-	free(s->buffer[1]);
 	free(s);
 }

@@ -1,34 +1,46 @@
 /*
- * spool - bytes go into a file while the next ones are read.
+ * spool - pages read from a frozen tree wait in memory until they can go to their files.
  *
- * Writing new pages costs more than reading them, and both happen while a tree is
- * frozen. So a thread writes one buffer while the caller fills the other: get a
- * buffer, fill it, put it, get the next, and drain before the file is closed.
- * The thread starts with the second full buffer, so that small tasks never have
- * one; without it (none can be made) the caller writes. It makes no ptrace
- * requests, and signals do not reach it.
+ * Making new file pages costs more than reading the old ones, and the tree stands
+ * still meanwhile. So what is expected to be read has room here, made before the
+ * freeze: then nothing but reading is left in the window, and spool_drain writes
+ * after the thaw. When there is more than expected, a thread starts to write while
+ * the caller goes on reading; the caller then sums, because it is the one that waits.
+ * The thread makes no ptrace requests, and signals do not reach it.
  *
- * Errors of writing (a negative errno; @err says what) come with the next put or
- * with drain; after one, nothing more is written.
+ *	spool_adopt(s, w);
+ *	spool_room(s, &to, &err);	fill up to SPOOL_ROOM bytes
+ *	spool_put(s, len, w);		and again
+ *	spool_close(s, w);		and the next pagemap
+ *	spool_drain(s, &err);		all of it is in its files
+ *
+ * The writer is the spool's from spool_adopt on; until spool_close the caller adds
+ * runs to it. Errors of writing come with a later spool_room or with spool_drain;
+ * after one, nothing more is written.
  */
 #ifndef TASK_SPOOL_H
 #define TASK_SPOOL_H
 
-#include "base/err.h"
+#include "images/chain.h"
+#include "images/pagemap.h"
 
-#include <stddef.h>
-#include <stdint.h>
+#define SPOOL_ROOM ((size_t)1 << 20) /* small: between reading and writing it stays in the cache */
 
 struct spool;
 
-struct spool *spool_new(size_t buffer_len);
-/* The buffer to fill; it stays the same until it was put. */
-char *spool_buffer(struct spool *s);
-/* Write the first @len bytes of the buffer to @fd at @offset. */
-int spool_put(struct spool *s, size_t len, int fd, uint64_t offset, struct err *err);
-/* Until all that was put is in its file. */
+/* @expected bytes; 0: nobody knows. Beyond a limit, which may be too much to hold, as if 0. */
+struct spool *spool_new(size_t expected);
+void spool_adopt(struct spool *s, struct pages_writer *w);
+/* Where SPOOL_ROOM bytes may be put; once before each put. */
+int spool_room(struct spool *s, char **room, struct err *err);
+/* The first @len bytes of the room belong to @w. */
+void spool_put(struct spool *s, size_t len, struct pages_writer *w);
+/* All of @w was put. */
+void spool_close(struct spool *s, struct pages_writer *w);
 int spool_drain(struct spool *s, struct err *err);
-/* NULL is fine. What was put and not drained may be lost. */
+/* After spool_drain: the sums of all that was written, for the chain. */
+void spool_give_sums(struct spool *s, struct chain *c);
+/* NULL is fine. What was not drained may be lost. */
 void spool_free(struct spool *s);
 
 #endif

@@ -14,7 +14,6 @@
 #define HUGE	   (2ull << 20)
 #define READ_PAGES 32768ull
 #define THERE	   (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)
-#define KINDS	   (THERE | PAGE_IS_FILE | PAGE_IS_PFNZERO)
 
 static int clear_refs(int fd)
 {
@@ -95,9 +94,9 @@ static void add_clean_huge(const struct scan *s, uint64_t start, uint64_t end)
 
 static int by_scan(const struct scan *s, const struct track_vma *v, struct err *err)
 {
-	static const struct pagemap_query q = { .anyof = THERE,
-						.return_mask =
-							KINDS | PAGE_IS_HUGE | PAGE_IS_SOFT_DIRTY };
+	const struct pagemap_query q = { .anyof = THERE,
+					 .return_mask = track_page_kinds(v) | PAGE_IS_HUGE |
+							PAGE_IS_SOFT_DIRTY };
 	struct page_regions found = {};
 	int rc = pagemap_scan(s->pagemap, v->start, v->end, &q, &found, err);
 
@@ -269,6 +268,7 @@ static int sd_canary(struct track *t, struct task *task, uint64_t addr, struct e
 const struct tracker track_soft_dirty = {
 	.name = "soft-dirty",
 	.arms = true,
+	.written = PAGE_IS_SOFT_DIRTY,
 	.probe = sd_probe,
 	.canary = sd_canary,
 	.scan = sd_scan,

@@ -2,7 +2,9 @@
 #include "criu-lite/track/tracker.h"
 #include "base/kernel-abi.h"
 #include "base/mem.h"
+#include "criu-lite/proc/pagemap.h"
 #include "criu-lite/track/armed.h"
+#include "images/pagemap.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -89,6 +91,40 @@ int track_open(struct track **out, const struct track_request *rq, struct err *e
 const char *track_name(const struct track *t)
 {
 	return t->tracker->name;
+}
+
+static uint64_t count_pages(int pagemap, const struct pagemap_query *q)
+{
+	struct page_regions found = {};
+	uint64_t n = 0;
+
+	pagemap_scan(pagemap, 0, PAGEMAP_END - IMG_PAGE_SIZE, q, &found, NULL);
+	for (size_t i = 0; i < found.n; i++)
+		n += (found.v[i].end - found.v[i].start) / IMG_PAGE_SIZE;
+	page_regions_release(&found);
+	return n;
+}
+
+uint64_t track_expect(const struct track *t, const struct proc_dir *dir)
+{
+	const uint64_t there = PAGE_IS_PRESENT | PAGE_IS_SWAPPED, written = t->tracker->written;
+	const struct pagemap_query known = { .mask = written,
+					     .anyof = there,
+					     .return_mask = written },
+				   unknown = { .mask = PAGE_IS_WPALLOWED | PAGE_IS_FILE,
+					       .anyof = there,
+					       .inverted = PAGE_IS_WPALLOWED | PAGE_IS_FILE,
+					       .return_mask = PAGE_IS_FILE };
+	scoped_fd pagemap = -1;
+	uint64_t n;
+
+	if (t->full_reason || !t->rq.newest || !written)
+		return UINT64_MAX;
+	pagemap = proc_pagemap_open(dir, NULL);
+	if (pagemap < 0)
+		return 0;
+	n = count_pages(pagemap, &known);
+	return written & PAGE_IS_WPALLOWED ? n + count_pages(pagemap, &unknown) : n;
 }
 
 const char *track_full_reason(const struct track *t)
@@ -183,6 +219,11 @@ bool track_page_counts(const struct track_vma *v, uint64_t categories)
 	if (v->file)
 		return !(categories & PAGE_IS_FILE);
 	return !(categories & PAGE_IS_PFNZERO);
+}
+
+uint64_t track_page_kinds(const struct track_vma *v)
+{
+	return v->file ? PAGE_IS_FILE : PAGE_IS_PFNZERO;
 }
 
 void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written)

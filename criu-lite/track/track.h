@@ -54,6 +54,11 @@ struct track_request {
  */
 int track_open(struct track **out, const struct track_request *rq, struct err *err);
 const char *track_name(const struct track *t);
+/*
+ * Before the freeze, and so only a guess: how many private pages of the task have been
+ * written. UINT64_MAX: as many as there are.
+ */
+uint64_t track_expect(const struct track *t, const struct proc_dir *dir);
 const char *track_full_reason(const struct track *t);
 /* The checkpoint that this one is an increment on: the one that the tracker was armed for, be
  * it the newest or the one restored last. 0: a full dump. */

@@ -11,8 +11,9 @@
 
 struct tracker {
 	const char *name;
-	bool compares; /* see track_compares */
-	bool arms;     /* marks pages clean: the armed record is read and written */
+	bool compares;	  /* see track_compares */
+	bool arms;	  /* marks pages clean: the armed record is read and written */
+	uint64_t written; /* the PAGE_IS_ categories of a written page; 0: there are none */
 	/* Does it work here? Tried on ourselves, so that it never has to be believed. */
 	int (*probe)(struct err *err);
 	int (*open)(struct track *t, struct err *err);
@@ -51,6 +52,11 @@ void track_set_full(struct track *t, const char *fmt, ...) __attribute__((format
  * the file's page, so only what was copied counts.
  */
 bool track_page_counts(const struct track_vma *v, uint64_t categories);
+/*
+ * The categories by which it tells, for a return_mask. Not more: to say whether a page is a
+ * file's takes the kernel four times as long as all the rest.
+ */
+uint64_t track_page_kinds(const struct track_vma *v);
 
 /* Add [start, end), after all that was added before; joins a neighbour of the same kind. */
 void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written);

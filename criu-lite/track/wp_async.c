@@ -26,19 +26,23 @@
 static const struct pagemap_query arming = {
 	.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
 	.anyof = THERE,
-	.return_mask = THERE | PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO,
+	.return_mask = PAGE_IS_WRITTEN,
 };
 
 /* Guard pages look swapped out; where the kernel can tell them apart (6.15), they are left alone. */
-static int arm_and_look(int pagemap, uint64_t start, uint64_t end, struct page_regions *found,
+static int arm_and_look(int pagemap, const struct track_vma *v, struct page_regions *found,
 			struct err *err)
 {
 	struct pagemap_query q = arming;
 	int rc;
 
+	q.return_mask |= track_page_kinds(v);
 	q.mask = q.inverted = PAGE_IS_GUARD;
-	rc = pagemap_scan(pagemap, start, end, &q, found, err);
-	return rc == -EINVAL ? pagemap_scan(pagemap, start, end, &arming, found, err) : rc;
+	rc = pagemap_scan(pagemap, v->start, v->end, &q, found, err);
+	if (rc != -EINVAL)
+		return rc;
+	q.mask = q.inverted = 0;
+	return pagemap_scan(pagemap, v->start, v->end, &q, found, err);
 }
 
 static int uffd_init(int uffd)
@@ -62,21 +66,21 @@ static int uffd_register(int uffd, uint64_t start, uint64_t end)
 
 static int probe_on(char *page, int uffd, int pagemap, struct err *err)
 {
-	uint64_t at = (uintptr_t)page;
+	const struct track_vma v = { (uintptr_t)page, (uintptr_t)page + PAGE };
 	struct page_regions before = {}, after = {};
 	int rc = uffd_init(uffd);
 
 	page[0] = 1;
 	if (!rc)
-		rc = uffd_register(uffd, at, at + PAGE);
+		rc = uffd_register(uffd, v.start, v.end);
 	if (rc < 0)
 		return err_code(err, rc,
 				"this kernel's userfaultfd cannot write-protect "
 				"asynchronously");
-	rc = arm_and_look(pagemap, at, at + PAGE, &before, err);
+	rc = arm_and_look(pagemap, &v, &before, err);
 	page[0] = 2;
 	if (!rc)
-		rc = arm_and_look(pagemap, at, at + PAGE, &after, err);
+		rc = arm_and_look(pagemap, &v, &after, err);
 	if (!rc && (after.n != 1 || !(after.v[0].categories & PAGE_IS_WRITTEN)))
 		rc = err_set(err, -ENOTSUP, "PAGEMAP_SCAN does not report a written page here");
 	page_regions_release(&before);
@@ -220,14 +224,14 @@ static int scan_vma(struct scan *s, const struct track_vma *v, struct err *err)
 	int rc;
 
 	s->found.n = 0;
-	rc = arm_and_look(s->pagemap, v->start, v->end, &s->found, err);
+	rc = arm_and_look(s->pagemap, v, &s->found, err);
 	if (rc == -EPERM) {
 		fresh = true;
 		rc = uffd_register(s->k->fd, v->start, v->end);
 		if (rc < 0)
 			return rc;
 		s->found.n = 0;
-		rc = arm_and_look(s->pagemap, v->start, v->end, &s->found, err);
+		rc = arm_and_look(s->pagemap, v, &s->found, err);
 	}
 	if (rc < 0)
 		return rc;
@@ -275,7 +279,7 @@ static int scan_span(struct scan *s, const struct track_vma *v, size_t n, struct
 
 	s->found.n = 0;
 	if (!rc)
-		rc = arm_and_look(s->pagemap, span.start, span.end, &s->found, &why);
+		rc = arm_and_look(s->pagemap, &span, &s->found, &why);
 	if (rc < 0)
 		return scan_each(s, v, n, err);
 	take_regions(s, &span, true);
@@ -426,6 +430,7 @@ static int wp_close(struct track *t, struct tree *tree, bool published, struct e
 const struct tracker track_wp_async = {
 	.name = "wp-async",
 	.arms = true,
+	.written = PAGE_IS_WRITTEN | PAGE_IS_WPALLOWED,
 	.probe = wp_probe,
 	.open = wp_open,
 	.begin = wp_begin,

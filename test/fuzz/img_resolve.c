@@ -14,6 +14,7 @@ struct level {
 /* Four bytes a run: gap, length, flags, what else. */
 static void make_level(int dirfd, const uint8_t **data, size_t *size, struct level *l)
 {
+	static const char zeros[16 * IMG_PAGE_SIZE];
 	struct pages_writer *w = NULL;
 	struct err err;
 	uint32_t at = 0;
@@ -26,23 +27,23 @@ static void make_level(int dirfd, const uint8_t **data, size_t *size, struct lev
 		uint32_t n = (*data)[1] % 16 + 1;
 		uint32_t flags = (*data)[2] & 1 ? PAGE_IN_PARENT : PAGE_PRESENT;
 		bool last = (*data)[2] & 0x80;
-		uint64_t offset;
+		uint64_t offset = pages_written(w);
 
 		at += (*data)[0] % 32;
 		*data += 3;
 		*size -= 3;
 		if (at + n > PAGES)
 			break;
-		pages_add(w, (uint64_t)at * IMG_PAGE_SIZE, n, flags, &offset);
+		if (pages_write(w, (uint64_t)at * IMG_PAGE_SIZE, zeros, n, flags, &err) < 0)
+			abort();
 		for (uint32_t i = 0; i < n; i++, at++) {
 			l->page[at] = flags == PAGE_PRESENT ? 'p' : '^';
-			l->offset[at] = offset / IMG_PAGE_SIZE + i;
+			l->offset[at] = offset + i;
 		}
 		if (last)
 			break;
 	}
-	if (ftruncate(pages_fd(w), pages_written(w) * IMG_PAGE_SIZE) < 0 ||
-	    pages_close(&w, &err) < 0)
+	if (pages_close(&w, NULL, &err) < 0)
 		abort();
 }
 

@@ -1,4 +1,4 @@
-/* Sums of blocks: the same whether one thread takes them or several. */
+/* Sums of blocks: the same however the bytes pass by, and whether or not the file is read again. */
 #include "images/checksum.h"
 #include "base/mem.h"
 
@@ -14,87 +14,100 @@
 
 #include <cmocka.h>
 
-enum { MANY = 40, TAIL = 100 };
+enum { BLOCKS = 3, TAIL = 100 };
 
-static char block[SUM_BLOCK];
+static char bytes[BLOCKS * SUM_BLOCK + TAIL];
 
-static char *nth(int i)
+static void fill(void)
 {
-	memset(block, i + 1, sizeof(block));
-	memcpy(block, &i, sizeof(i));
-	return block;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = i * 31 >> 7;
 }
 
-/* @n blocks and a tail. */
-static int make_file(int n)
+static void check(const SdBlockSums *m, size_t len)
 {
-	int fd = memfd_create("sums", MFD_CLOEXEC);
+	size_t n = len / SUM_BLOCK, tail = len % SUM_BLOCK;
 
-	for (int i = 0; i < n; i++)
-		assert_int_equal(write(fd, nth(i), SUM_BLOCK), SUM_BLOCK);
-	assert_int_equal(write(fd, nth(n), TAIL), TAIL);
-	return fd;
+	assert_string_equal(m->name, "pages-1.img");
+	assert_int_equal(m->size, len);
+	assert_int_equal(m->block_size, SUM_BLOCK);
+	assert_int_equal(m->n_hash, n + !!tail);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(m->hash[i], XXH3_64bits(bytes + i * SUM_BLOCK, SUM_BLOCK));
+	if (tail)
+		assert_int_equal(m->hash[n], XXH3_64bits(bytes + n * SUM_BLOCK, tail));
 }
 
-static void sums_of(int n)
+/* @len bytes, @step at a time. */
+static void in_steps(size_t len, size_t step)
 {
-	scoped_fd fd = make_file(n);
-	scoped uint64_t *hash = NULL;
-	uint64_t size;
-	struct err err;
-	size_t count;
+	struct block_sums *s = block_sums_new();
+	SdBlockSums *m;
 
-	assert_int_equal(sum_blocks(fd, "sums", &size, &hash, &count, &err), 0);
-	assert_int_equal(size, (uint64_t)n * SUM_BLOCK + TAIL);
-	assert_int_equal(count, n + 1);
-	for (int i = 0; i < n; i++)
-		assert_int_equal(hash[i], XXH3_64bits(nth(i), SUM_BLOCK));
-	assert_int_equal(hash[n], XXH3_64bits(nth(n), TAIL));
+	for (size_t at = 0; at < len; at += step)
+		block_sums_add(s, bytes + at, len - at < step ? len - at : step);
+	m = block_sums_message(s, "pages-1.img");
+	check(m, len);
+	sd_block_sums__free_unpacked(m, NULL);
+	block_sums_free(s);
 }
 
-static void few_and_many_blocks(void **state)
+static void steps_do_not_matter(void **state)
 {
-	sums_of(0);
-	sums_of(1);
-	sums_of(MANY);
+	static const size_t steps[] = { 4096, 12345, SUM_BLOCK, 2 * SUM_BLOCK + 1, sizeof(bytes) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		in_steps(0, steps[i]);
+		in_steps(TAIL, steps[i]);
+		in_steps(SUM_BLOCK, steps[i]);
+		in_steps(2 * SUM_BLOCK + 4096, steps[i]);
+		in_steps(sizeof(bytes), steps[i]);
+	}
 }
 
-static void nothing_has_no_sums(void **state)
+static void of_a_file(size_t len)
 {
 	scoped_fd fd = memfd_create("sums", MFD_CLOEXEC);
-	scoped uint64_t *hash = NULL;
-	uint64_t size = 1;
-	size_t count = 1;
-	struct err err;
+	struct err err = {};
+	SdBlockSums *m;
 
-	assert_int_equal(sum_blocks(fd, "sums", &size, &hash, &count, &err), 0);
-	assert_int_equal(size, 0);
-	assert_int_equal(count, 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	assert_int_equal(sum_blocks(&m, fd, "pages-1.img", &err), 0);
+	check(m, len);
+	sd_block_sums__free_unpacked(m, NULL);
+}
+
+static void files_have_the_same(void **state)
+{
+	of_a_file(0);
+	of_a_file(SUM_BLOCK);
+	of_a_file(sizeof(bytes));
 }
 
 static void an_error_names_the_file(void **state)
 {
-	scoped_fd fd = make_file(MANY);
+	scoped_fd fd = memfd_create("sums", MFD_CLOEXEC);
 	scoped_fd unreadable = -1;
-	uint64_t size, *hash;
 	struct err err = {};
 	char path[64];
-	size_t count;
+	SdBlockSums *m;
 
+	assert_int_equal(write(fd, bytes, TAIL), TAIL);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	unreadable = open(path, O_WRONLY | O_CLOEXEC);
 	assert_true(unreadable >= 0);
-	assert_int_equal(sum_blocks(unreadable, "pages-1.img", &size, &hash, &count, &err), -EBADF);
+	assert_int_equal(sum_blocks(&m, unreadable, "pages-1.img", &err), -EBADF);
 	assert_non_null(strstr(err.text, "pages-1.img"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(few_and_many_blocks),
-		cmocka_unit_test(nothing_has_no_sums),
+		cmocka_unit_test(steps_do_not_matter),
+		cmocka_unit_test(files_have_the_same),
 		cmocka_unit_test(an_error_names_the_file),
 	};
 
+	fill();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,24 +21,25 @@ static void neighbours_become_one(void **state)
 	struct img_reader *r = NULL;
 	struct err err = {};
 	char *bytes = pages_of('a', 2);
+	SdBlockSums *sums = NULL;
 	PagemapHead *head;
 	PagemapEntry *e;
-	uint64_t offset;
 
 	assert_int_equal(pages_create(&w, &err, t->fd, 7, "pagemap-%u.img", 5), 0);
 	assert_int_equal(pages_write(w, 0x10000, bytes, 2, PAGE_PRESENT, &err), 0);
-	pages_add(w, 0x12000, 1, PAGE_PRESENT, &offset); /* goes on where the last ended */
-	assert_int_equal(offset, 2 * P);
-	assert_int_equal(pwrite(pages_fd(w), bytes, P, offset), P);
-	pages_add(w, 0x13000, 3, PAGE_IN_PARENT, NULL);
-	pages_add(w, 0x16000, 2, PAGE_IN_PARENT, NULL);
-	pages_add(w, 0x20000, 1, PAGE_PRESENT | PAGE_LAZY, &offset);
-	assert_int_equal(offset, 3 * P);
-	assert_int_equal(pwrite(pages_fd(w), bytes, P, offset), P);
+	pages_add(w, 0x12000, 1, PAGE_PRESENT); /* goes on where the last ended */
+	pages_add(w, 0x13000, 3, PAGE_IN_PARENT);
+	pages_add(w, 0x16000, 2, PAGE_IN_PARENT);
+	pages_add(w, 0x20000, 1, PAGE_PRESENT | PAGE_LAZY);
+	pages_sum(w, bytes, 2 * P);
+	assert_int_equal(pages_put(w, bytes, 2 * P, &err), 0);
 	assert_int_equal(pages_written(w), 4);
 	assert_int_equal(pages_parent(w), 5);
 	assert_false(exists(t->fd, "pagemap-5.img")); /* nothing but pages until the close */
-	assert_int_equal(pages_close(&w, &err), 0);
+	assert_int_equal(pages_close(&w, &sums, &err), 0);
+	assert_string_equal(sums->name, "pages-7.img");
+	assert_int_equal(sums->size, 4 * P);
+	sd_block_sums__free_unpacked(sums, NULL);
 
 	assert_int_equal(img_open(&r, &err, t->fd, "pagemap-5.img"), 0);
 	assert_int_equal(img_next(r, &head, &err), 1);
@@ -70,11 +71,24 @@ static void short_pages_file_is_noticed(void **state)
 	struct err err = {};
 
 	assert_int_equal(pages_create(&w, &err, t->fd, 1, "pagemap-1.img"), 0);
-	pages_add(w, 0x1000, 2, PAGE_PRESENT, NULL);
-	assert_int_equal(pages_close(&w, &err), -EIO);
+	pages_add(w, 0x1000, 2, PAGE_PRESENT);
+	assert_int_equal(pages_close(&w, NULL, &err), -EIO);
 	assert_null(w);
 	assert_says(&err, "pages-1.img: has 0 bytes, its pagemap says 8192");
 	assert_false(exists(t->fd, "pagemap-1.img"));
+}
+
+static void nothing_is_made_before_it_is_needed(void **state)
+{
+	struct tmp *t = *state;
+	struct pages_writer *w = NULL;
+	struct err err = {};
+
+	assert_int_equal(pages_create(&w, &err, t->fd, 1, "pagemap-1.img"), 0);
+	pages_add(w, 0x1000, 2, PAGE_IN_PARENT);
+	assert_false(exists(t->fd, "pages-1.img"));
+	assert_int_equal(pages_close(&w, NULL, &err), 0);
+	assert_true(exists(t->fd, "pages-1.img"));
 }
 
 struct row {
@@ -209,7 +223,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IMAGE_TEST(neighbours_become_one), IMAGE_TEST(short_pages_file_is_noticed),
 		IMAGE_TEST(older_entries),	   IMAGE_TEST(refused),
-		IMAGE_TEST(highest_page),
+		IMAGE_TEST(highest_page),	   IMAGE_TEST(nothing_is_made_before_it_is_needed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static void checkpoint(struct chain *c, uint32_t parent, uint32_t pages_id, cons
 					    pages[i] == '^' ? PAGE_IN_PARENT : PAGE_PRESENT, &err),
 				0);
 	}
-	assert_int_equal(pages_close(&w, &err), 0);
+	assert_int_equal(pages_close(&w, NULL, &err), 0);
 	assert_int_equal(chain_seal(c, &bytes, &err), 0);
 	assert_int_equal(chain_commit(c, &info, &err), 0);
 }
@@ -226,7 +226,7 @@ static void count_fault(void *arg, const char *what)
 static void damaged_block(void **state)
 {
 	struct tmp *t = *state;
-	SdBlockSums sums = SD_BLOCK_SUMS__INIT;
+	SdBlockSums *sums = NULL;
 	struct blocks b = {};
 	struct err err = {};
 	size_t len = 2 * SUM_BLOCK + 3 * P;
@@ -239,14 +239,12 @@ static void damaged_block(void **state)
 	put(t->fd, "pages-9.img", bytes, len);
 	free(bytes);
 	fd = openat(t->fd, "pages-9.img", O_RDONLY);
-	assert_int_equal(sum_blocks(fd, "pages-9.img", &sums.size, &sums.hash, &sums.n_hash, &err),
-			 0);
+	assert_int_equal(sum_blocks(&sums, fd, "pages-9.img", &err), 0);
 	close(fd);
-	assert_int_equal(sums.n_hash, 3);
-	sums.block_size = SUM_BLOCK;
+	assert_int_equal(sums->n_hash, 3);
 	flip(t->fd, "pages-9.img", SUM_BLOCK + 12345);
 
-	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", &sums, &err), 0);
+	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", sums, &err), 0);
 	assert_int_equal(page_file_check(b.f, 0, SUM_BLOCK, &err), 0);
 	assert_int_equal(page_file_check(b.f, 2 * SUM_BLOCK, 3 * P, &err), 0);
 	assert_int_equal(page_file_check(b.f, 2 * SUM_BLOCK - P, P, &err), -EBADMSG);
@@ -265,16 +263,17 @@ static void damaged_block(void **state)
 	assert_int_equal(b.bad, ARRAY_SIZE(threads) * SUM_BLOCK / P);
 	page_file_release(&b.f);
 
-	sums.size++;
-	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", &sums, &err), -EBADMSG);
-	sums.size--;
-	sums.n_hash--;
-	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", &sums, &err), -EBADMSG);
-	sums.n_hash++;
-	sums.block_size = 0;
-	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", &sums, &err), -EBADMSG);
+	sums->size++;
+	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", sums, &err), -EBADMSG);
+	sums->size--;
+	sums->n_hash--;
+	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", sums, &err), -EBADMSG);
+	sums->n_hash++;
+	sums->block_size = 0;
+	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", sums, &err), -EBADMSG);
 	assert_null(b.f);
-	free(sums.hash);
+	sums->block_size = SUM_BLOCK;
+	sd_block_sums__free_unpacked(sums, NULL);
 }
 
 /* The sum of nothing is the one that every XXH3-64 has. */

@@ -325,6 +325,7 @@ static void save(struct saved *d, struct chain *c, pid_t pid, uint32_t parent)
 	ok(&err, chain_begin(c, parent, &err));
 	d->s.dirfd = chain_fd(c);
 	ok(&err, memory_save(&d->s, &err));
+	ok(&err, memory_write(&d->s, c, &err));
 	ok(&err, img_write_one(task->mm, &err, d->s.dirfd, "mm-%d.img", pid));
 	save_extra(task_leader(task), d->s.dirfd);
 	ok(&err, file_add_link(&d->files, task, "cwd", O_RDONLY, &cwd_id, &err));
