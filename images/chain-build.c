@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 /* A checkpoint directory is flat: anything deeper is not ours, and stays with an error. */
-static int remove_directory(int dirfd, const char *name, struct err *err)
+int chain_remove_directory(int dirfd, const char *name, struct err *err)
 {
 	scoped_fd fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	char **names;
@@ -56,7 +56,7 @@ int chain_remove_leftovers(struct chain *c, struct err *err)
 		return rc;
 	for (size_t i = 0; i < n && !rc; i++)
 		if (is_leftover(names[i]))
-			rc = remove_directory(c->dirfd, names[i], err);
+			rc = chain_remove_directory(c->dirfd, names[i], err);
 	img_names_release(names, n);
 	return rc;
 }
@@ -72,9 +72,34 @@ static int make_directory(struct chain *c, struct err *err)
 	if (c->building_fd < 0)
 		return err_errno(err, "%s", c->building_name);
 	snprintf(link, sizeof(link), "../%u", c->parent);
-	if (c->parent && symlinkat(link, c->building_fd, "parent") < 0)
+	/* In a plain directory the link is true only where the directory will be. */
+	if (c->parent && !c->plain && symlinkat(link, c->building_fd, "parent") < 0)
 		return err_errno(err, "parent: symlink");
 	return 0;
+}
+
+static int begin_plain(struct chain *c, uint32_t parent, struct err *err)
+{
+	int rc;
+
+	assert(!parent || c->prev_fd >= 0);
+	c->parent = parent;
+	strlcpy(c->building_name, CHAIN_PLAIN_TMP, sizeof(c->building_name));
+	rc = make_directory(c, err);
+	if (rc < 0) {
+		rc = err_add(err, rc, "%s", c->path);
+		chain_abort(c);
+	}
+	return rc;
+}
+
+struct chain_at chain_begun_on(const struct chain *c)
+{
+	if (!c->parent)
+		return (struct chain_at) { .dirfd = -1 };
+	if (c->plain)
+		return (struct chain_at) { .dirfd = c->prev_fd };
+	return (struct chain_at) { .dirfd = c->dirfd, .seq = c->parent };
 }
 
 int chain_begin(struct chain *c, uint32_t parent, struct err *err)
@@ -83,6 +108,8 @@ int chain_begin(struct chain *c, uint32_t parent, struct err *err)
 	int rc;
 
 	assert(c->lock >= 0 && c->building_fd < 0);
+	if (c->plain)
+		return begin_plain(c, parent, err);
 	if (parent && !chain_has(c, parent))
 		return err_set(err, -ENOENT, "%s: there is no checkpoint %u", c->path, parent);
 	if (highest == INT32_MAX)
@@ -233,6 +260,7 @@ static int write_info(struct chain *c, const SdCheckpoint *given, struct err *er
 	int rc;
 
 	info.chain_id = c->id;
+	info.parent_id = c->plain && c->parent ? c->prev_id : NULL;
 	info.version = (char *)SD_VERSION;
 	info.files = c->file;
 	info.n_files = c->n_files;
@@ -281,14 +309,15 @@ int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err)
 	assert(c->building_fd >= 0);
 	info->format_version = CHAIN_FORMAT_VERSION;
 	info->seq = c->building;
-	info->has_parent_seq = c->parent != 0;
-	info->parent_seq = c->parent;
+	info->has_parent_seq = c->parent != 0 && !c->plain;
+	info->parent_seq = c->plain ? 0 : c->parent;
 	rc = write_info(c, info, err);
 	if (!rc)
-		rc = publish(c, err);
+		rc = c->plain ? chain_publish_plain(c, err) : publish(c, err);
 	if (rc < 0)
 		return err_add(err, rc, "%s/%s", c->path, c->building_name);
-	ARRAY_PUSH(c->seq, c->n, c->cap, c->building);
+	if (!c->plain)
+		ARRAY_PUSH(c->seq, c->n, c->cap, c->building);
 	c->newest = c->building;
 	mem_close_p(&c->building_fd);
 	c->building_fd = -1;
@@ -306,7 +335,7 @@ void chain_abort(struct chain *c)
 	if (c->building_fd >= 0) {
 		close(c->building_fd);
 		c->building_fd = -1;
-		remove_directory(c->dirfd, c->building_name, NULL);
+		chain_remove_directory(c->dirfd, c->building_name, NULL);
 	}
 	c->building_name[0] = 0;
 	sums_release(c);

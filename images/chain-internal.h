@@ -5,6 +5,7 @@
 #include "images/chain.h"
 
 #define CHAIN_FORMAT_VERSION 1u
+#define CHAIN_PLAIN_TMP	     ".criu-lite.tmp"
 
 struct chain {
 	int dirfd;
@@ -15,10 +16,16 @@ struct chain {
 	size_t n, cap;
 	uint32_t newest; /* what chain_newest answers */
 
+	/* A plain directory to write into: what --prev-images-dir leads to. */
+	bool plain;
+	char *prev;
+	int prev_fd; /* -1: none */
+	char prev_id[33];
+
 	/* The checkpoint being built; building_fd is -1 when there is none. */
 	int building_fd;
 	uint32_t building, parent;
-	char building_name[32]; /* ".N.tmp" */
+	char building_name[32]; /* ".N.tmp", or CHAIN_PLAIN_TMP */
 	SdFileSum **file;
 	size_t n_files, cap_files;
 	SdBlockSums **pages;
@@ -27,6 +34,14 @@ struct chain {
 
 /* A decimal number without sign or leading zero, whole string. */
 bool chain_number(const char *s, uint32_t *n);
+/* May only we and root write there? */
+int chain_check_owner(int dirfd, const char *path, struct err *err);
+/* A new random id. */
+int chain_new_id(char id[33], struct err *err);
+/* A flat directory with all that is in it. */
+int chain_remove_directory(int dirfd, const char *name, struct err *err);
+/* chain-plain.c: what chain_commit does there instead of one rename. */
+int chain_publish_plain(struct chain *c, struct err *err);
 /* What a writer that died left of a checkpoint. Only under the lock. */
 int chain_remove_leftovers(struct chain *c, struct err *err);
 

@@ -4,82 +4,172 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* --- links ------------------------------------------------------------------------------ */
 
-static int link_open(struct chain_link *link, int chain_dirfd, uint32_t seq, struct err *err)
+/* "checkpoint 3"; for the plain ones the way that leads there. */
+static void link_name(struct chain_link *link, const struct chain_link *child)
+{
+	if (link->seq)
+		snprintf(link->name, sizeof(link->name), "checkpoint %u", link->seq);
+	else if (!child)
+		strlcpy(link->name, "checkpoint", sizeof(link->name));
+	else if (strncmp(child->name, "parent", 6))
+		strlcpy(link->name, "parent", sizeof(link->name));
+	else
+		snprintf(link->name, sizeof(link->name), "parent/%.60s", child->name);
+}
+
+static int link_open(struct chain_link *link, const struct chain_link *child,
+		     const struct chain_at *at, struct err *err)
 {
 	int rc;
 
-	*link = (struct chain_link) { .seq = seq };
-	link->dirfd = chain_checkpoint(chain_dirfd, seq, err);
+	*link = (struct chain_link) { .seq = at->seq };
+	link_name(link, child);
+	link->dirfd = chain_checkpoint(at->dirfd, at->seq, err);
 	if (link->dirfd < 0)
 		return link->dirfd;
 	rc = chain_info(&link->info, link->dirfd, err);
 	return rc == -ENOENT ? 0 : rc;
 }
 
+/* One that stands alone and was made so. */
+static bool is_plain(const SdCheckpoint *info)
+{
+	return info && !info->seq;
+}
+
+static int child_check(const struct chain_link *link, const struct chain_link *child,
+		       struct err *err)
+{
+	if (is_plain(child->info) &&
+	    (!link->info || strcmp(child->info->parent_id, link->info->chain_id)))
+		return err_set(err, -EBADMSG, "is not the one that its child was made on");
+	if (!is_plain(child->info) && link->info &&
+	    strcmp(child->info->chain_id, link->info->chain_id))
+		return err_set(err, -EBADMSG, "criu-lite.img: is of another chain than %s",
+			       child->name);
+	return 0;
+}
+
 static int link_check(const struct chain_link *link, const struct chain_link *child,
-		      uint32_t parent, struct err *err)
+		      uint32_t parent, bool has_parent, struct err *err)
 {
 	const SdCheckpoint *info = link->info;
 
+	if (child && child->info) {
+		int rc = child_check(link, child, err);
+
+		if (rc < 0)
+			return rc;
+	}
 	if (!info)
 		return 0;
 	if (info->seq != link->seq && link->seq)
 		return err_set(err, -EBADMSG, "criu-lite.img: is that of checkpoint %u", info->seq);
-	if ((info->has_parent_seq ? info->parent_seq : 0) != parent)
+	if (is_plain(info) && has_parent != (info->parent_id != NULL))
+		return err_set(err, -EBADMSG, "parent: criu-lite.img says that there is %s",
+			       info->parent_id ? "one" : "none");
+	if (!is_plain(info) && (info->has_parent_seq ? info->parent_seq : 0) != parent)
 		return err_set(err, -EBADMSG, "parent: leads to %u, criu-lite.img says %u", parent,
 			       info->has_parent_seq ? info->parent_seq : 0);
-	if (child && child->info && strcmp(child->info->chain_id, info->chain_id))
-		return err_set(err, -EBADMSG, "criu-lite.img: is of another chain than %u",
-			       child->seq);
 	return 0;
 }
 
-static bool seen(const struct chain_links *l, uint32_t seq)
+/* Anywhere, but nobody else's: who can write there decides what memory will be. */
+static int plain_parent(const struct chain_link *link, struct chain_at *next, struct err *err)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (l->link[i].seq == seq)
-			return true;
-	return false;
+	struct stat st;
+	int fd, rc;
+
+	if (fstatat(link->dirfd, "parent", &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
+	fd = openat(link->dirfd, "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, "parent");
+	rc = chain_check_owner(fd, "parent", err);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	*next = (struct chain_at) { .dirfd = fd };
+	return 0;
 }
 
-/* Appends @seq, tells its parent. */
-static int follow_one(struct chain_links *l, int chain_dirfd, uint32_t seq, uint32_t *parent,
+static int next_of(const struct chain_link *link, const struct chain_at *at, struct chain_at *next,
+		   struct err *err)
+{
+	int rc;
+
+	*next = (struct chain_at) { .dirfd = -1 };
+	if (!at->seq && link->info && link->info->seq) {
+		rc = chain_parent(link->dirfd, &next->seq, err);
+		if (!rc && next->seq)
+			rc = err_set(err, -EBADMSG, "parent: leads to %u, but %s", next->seq,
+				     "this directory is not named by a number itself");
+		return rc;
+	}
+	if (!at->seq)
+		return plain_parent(link, next, err);
+	rc = chain_parent(link->dirfd, &next->seq, err);
+	if (!rc && next->seq)
+		next->dirfd = at->dirfd;
+	return rc;
+}
+
+static int seen(const struct chain_links *l, const struct chain_link *link, struct err *err)
+{
+	struct stat st, other;
+
+	if (fstat(link->dirfd, &st) < 0)
+		return err_errno(err, "stat");
+	for (size_t i = 0; i + 1 < l->n; i++)
+		if (!fstat(l->link[i].dirfd, &other) && st.st_dev == other.st_dev &&
+		    st.st_ino == other.st_ino)
+			return err_set(err, -ELOOP, "is its own ancestor");
+	return 0;
+}
+
+/* Appends what is at @at, tells its parent. */
+static int follow_one(struct chain_links *l, const struct chain_at *at, struct chain_at *next,
 		      struct err *err)
 {
-	struct chain_link link;
-	int rc = link_open(&link, chain_dirfd, seq, err);
+	struct chain_link link, *child = l->n ? &l->link[l->n - 1] : NULL;
+	int rc = link_open(&link, child, at, err);
 
 	if (link.dirfd >= 0)
 		ARRAY_PUSH(l->link, l->n, l->cap, link);
+	child = l->n > 1 ? &l->link[l->n - 2] : NULL;
 	if (!rc)
-		rc = chain_parent(link.dirfd, parent, err);
-	if (!rc && *parent && !seq)
-		rc = err_set(err, -EBADMSG, "parent: leads to %u, but %s", *parent,
-			     "this directory is not named by a number itself");
+		rc = seen(l, &link, err);
 	if (!rc)
-		rc = link_check(&link, l->n > 1 ? &l->link[l->n - 2] : NULL, *parent, err);
-	if (!rc && *parent && seen(l, *parent))
-		rc = err_set(err, -ELOOP, "parent: %u is its own ancestor", *parent);
-	return rc;
+		rc = next_of(&link, at, next, err);
+	if (!rc)
+		rc = link_check(&link, child, next->seq, next->dirfd >= 0, err);
+	return rc < 0 ? err_add(err, rc, "%s", link.name) : 0;
 }
 
 int chain_follow(struct chain_links *l, int chain_dirfd, uint32_t seq, struct err *err)
 {
-	uint32_t parent = 0;
+	struct chain_at at = { .dirfd = chain_dirfd, .seq = seq }, next;
+	int rc;
 
 	do {
-		int rc = follow_one(l, chain_dirfd, seq, &parent, err);
-
-		if (rc < 0)
-			return err_add(err, rc, "checkpoint %u", seq);
-		seq = parent;
-	} while (parent);
-	return 0;
+		next = (struct chain_at) { .dirfd = -1 };
+		rc = follow_one(l, &at, &next, err);
+		if (at.dirfd != chain_dirfd && at.dirfd != next.dirfd)
+			close(at.dirfd);
+		at = next;
+	} while (!rc && at.dirfd >= 0);
+	if (at.dirfd >= 0 && at.dirfd != chain_dirfd)
+		close(at.dirfd);
+	return rc;
 }
 
 void chain_links_release(struct chain_links *l)
@@ -138,9 +228,8 @@ static int take_part(struct resolve *rs, const struct pagemap_run *run, uint32_t
 
 		ARRAY_PUSH(rs->next.want, rs->next.n, rs->next.cap, want);
 	} else {
-		return err_set(rs->err, -EBADMSG,
-			       "checkpoint %u: %s: page at %#llx was left to be sent later",
-			       rs->links->link[level].seq, rs->name, (unsigned long long)start);
+		return err_set(rs->err, -EBADMSG, "%s: %s: page at %#llx was left to be sent later",
+			       rs->links->link[level].name, rs->name, (unsigned long long)start);
 	}
 	return 0;
 }
@@ -148,9 +237,9 @@ static int take_part(struct resolve *rs, const struct pagemap_run *run, uint32_t
 static int missing(struct resolve *rs, uint32_t level, uint64_t vaddr)
 {
 	return err_set(rs->err, -EBADMSG,
-		       "checkpoint %u: %s: page at %#llx should be in the parent, %s %u",
-		       rs->links->link[level - 1].seq, rs->name, (unsigned long long)vaddr,
-		       "which has it not: checkpoint", rs->links->link[level].seq);
+		       "%s: %s: page at %#llx should be in the parent, which has it not: %s",
+		       rs->links->link[level - 1].name, rs->name, (unsigned long long)vaddr,
+		       rs->links->link[level].name);
 }
 
 /* Both lists ascend: one pass over each. */
@@ -193,7 +282,7 @@ static int resolve_level(struct resolve *rs, const struct wants *wants, uint32_t
 	if (rc == -ENOENT && level)
 		rc = 0; /* the task is younger than this parent */
 	else if (rc < 0)
-		err_add(rs->err, rc, "checkpoint %u", link->seq);
+		err_add(rs->err, rc, "%s", link->name);
 	rs->out->pages_id[level] = map.pages_id;
 	if (!rc && level)
 		rc = take_wants(rs, wants, &map, level);
@@ -247,9 +336,8 @@ int chain_resolve(struct page_sources *s, const struct chain_links *l, const cha
 		wants = rs.next;
 	}
 	if (!rc && wants.n)
-		rc = err_set(err, -EBADMSG,
-			     "checkpoint %u: %s: page at %#llx should be in the parent, %s",
-			     l->link[l->n - 1].seq, pagemap,
+		rc = err_set(err, -EBADMSG, "%s: %s: page at %#llx should be in the parent, %s",
+			     l->link[l->n - 1].name, pagemap,
 			     (unsigned long long)wants.want[0].vaddr, "and there is no parent");
 	free(wants.want);
 	if (!rc)
@@ -276,8 +364,8 @@ int chain_pages(struct page_file **out, const struct chain_links *l, const struc
 		if (!strcmp(link->info->pages[i]->name, name))
 			sums = link->info->pages[i];
 	if (link->info && !sums)
-		return err_set(err, -EBADMSG, "checkpoint %u: criu-lite.img: no checksums of %s",
-			       link->seq, name);
+		return err_set(err, -EBADMSG, "%s: criu-lite.img: no checksums of %s", link->name,
+			       name);
 	rc = page_file_open(out, link->dirfd, name, sums, err);
-	return rc < 0 ? err_add(err, rc, "checkpoint %u", link->seq) : 0;
+	return rc < 0 ? err_add(err, rc, "%s", link->name) : 0;
 }

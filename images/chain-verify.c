@@ -40,8 +40,8 @@ int chain_check(const struct chain_links *l, struct err *err)
 			int rc = check_file(l->link[i].dirfd, info->files[k], err);
 
 			if (rc < 0)
-				return err_add(err, rc == -ENOENT ? -EBADMSG : rc, "checkpoint %u",
-					       l->link[i].seq);
+				return err_add(err, rc == -ENOENT ? -EBADMSG : rc, "%s",
+					       l->link[i].name);
 		}
 	}
 	return 0;
@@ -75,9 +75,18 @@ static void verify_pages(struct verify *v, int dirfd, const SdBlockSums *s)
 	page_file_release(&f);
 }
 
+/* A plain directory is the user's: logs and statistics may lie there. */
+static bool is_image(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 4 && !strcmp(name + n - 4, ".img");
+}
+
 static bool listed(const SdCheckpoint *info, const char *name)
 {
-	if (!strcmp(name, "parent") || !strcmp(name, "criu-lite.img"))
+	if (!strcmp(name, "parent") || !strcmp(name, "criu-lite.img") ||
+	    (!info->seq && !is_image(name)))
 		return true;
 	for (size_t i = 0; i < info->n_files; i++)
 		if (!strcmp(info->files[i]->name, name))

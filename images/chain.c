@@ -71,17 +71,17 @@ static int open_directory(const char *path, bool make, struct err *err)
 }
 
 /* Who can write here can make a restore run what they like. */
-static int check_owner(const struct chain *c, struct err *err)
+int chain_check_owner(int dirfd, const char *path, struct err *err)
 {
 	struct stat st;
 
-	if (fstat(c->dirfd, &st) < 0)
-		return err_errno(err, "%s: stat", c->path);
+	if (fstat(dirfd, &st) < 0)
+		return err_errno(err, "%s: stat", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return err_set(err, -EPERM, "%s: belongs to user %u, neither to us nor to root",
-			       c->path, st.st_uid);
+			       path, st.st_uid);
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return err_set(err, -EPERM, "%s: others can write it (mode %o)", c->path,
+		return err_set(err, -EPERM, "%s: others can write it (mode %o)", path,
 			       st.st_mode & 07777);
 	return 0;
 }
@@ -146,29 +146,43 @@ static int read_id(struct chain *c, struct err *err)
 	return 0;
 }
 
-static int new_id(struct chain *c, struct err *err)
+int chain_new_id(char id[33], struct err *err)
 {
 	unsigned char bytes[16];
 
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return err_errno(err, "getrandom");
 	for (size_t i = 0; i < sizeof(bytes); i++)
-		snprintf(c->id + 2 * i, 3, "%02x", bytes[i]);
+		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 	return 0;
+}
+
+/* Made to stand alone, whatever its name is; or the caller sees it so. */
+static bool is_plain(int dirfd, enum chain_mode mode)
+{
+	SdCheckpoint *info;
+	bool plain;
+	int rc = chain_info(&info, dirfd, NULL);
+
+	if (rc < 0)
+		return rc == -ENOENT && mode == CHAIN_PLAIN;
+	plain = !info->seq;
+	sd_checkpoint__free_unpacked(info, NULL);
+	return plain;
 }
 
 /*
  * @path is an image directory itself. Named by a number it is a checkpoint of
  * the directory above, where its parents are; else it stands alone.
  */
-static int enter_single(struct chain *c, struct err *err)
+static int enter_single(struct chain *c, enum chain_mode mode, struct err *err)
 {
 	scoped char *real = realpath(c->path, NULL);
 	char *slash = real ? strrchr(real, '/') : NULL;
 	uint32_t seq;
 	int fd;
 
-	if (!slash || !chain_number(slash + 1, &seq)) {
+	if (!slash || is_plain(c->dirfd, mode) || !chain_number(slash + 1, &seq)) {
 		uint32_t zero = 0;
 
 		ARRAY_PUSH(c->seq, c->n, c->cap, zero);
@@ -203,10 +217,10 @@ static int chain_load(struct chain *c, enum chain_mode mode, struct err *err)
 		return err_set(err, -EEXIST,
 			       "%s: is an image directory itself, not one of checkpoints", c->path);
 	if (single)
-		rc = enter_single(c, err);
+		rc = enter_single(c, mode, err);
 	newest = c->newest;
 	if (!rc && mode != CHAIN_LOOK)
-		rc = check_owner(c, err);
+		rc = chain_check_owner(c->dirfd, c->path, err);
 	if (!rc && mode == CHAIN_WRITE)
 		rc = chain_lock(c, err);
 	/* Here and not in chain_begin: a large file takes its time to go, and then tasks wait. */
@@ -221,7 +235,7 @@ static int chain_load(struct chain *c, enum chain_mode mode, struct err *err)
 	if (!rc && !(single && !newest) && mode != CHAIN_LOOK)
 		rc = read_id(c, err);
 	if (!rc && mode == CHAIN_WRITE && !c->id[0])
-		rc = new_id(c, err);
+		rc = chain_new_id(c->id, err);
 	return rc;
 }
 
@@ -230,7 +244,7 @@ int chain_open(struct chain **out, const char *dir, enum chain_mode mode, struct
 	struct chain *c = xcalloc(1, sizeof(*c));
 	int rc;
 
-	c->lock = c->building_fd = -1;
+	c->lock = c->building_fd = c->prev_fd = -1;
 	c->path = without_slashes(dir);
 	c->dirfd = open_directory(c->path, mode == CHAIN_WRITE, err);
 	rc = c->dirfd < 0 ? c->dirfd : chain_load(c, mode, err);
@@ -292,6 +306,8 @@ void chain_release(struct chain **cp)
 		flock(c->lock, LOCK_UN);
 	mem_close_p(&c->lock);
 	mem_close_p(&c->dirfd);
+	mem_close_p(&c->prev_fd);
+	free(c->prev);
 	free(c->seq);
 	free(c->path);
 	free(c);
@@ -346,7 +362,7 @@ int chain_info(SdCheckpoint **out, int checkpoint_dirfd, struct err *err)
 	if (info->format_version != CHAIN_FORMAT_VERSION)
 		rc = err_set(err, -EPROTO, "criu-lite.img: format version %u, we know %u",
 			     info->format_version, CHAIN_FORMAT_VERSION);
-	else if (!id_ok(info->chain_id))
+	else if (!id_ok(info->chain_id) || (info->parent_id && !id_ok(info->parent_id)))
 		rc = err_set(err, -EBADMSG, "criu-lite.img: chain id is not 32 hexadecimal digits");
 	if (rc < 0)
 		sd_checkpoint__free_unpacked(info, NULL);

@@ -9,6 +9,14 @@
  *	DIR/lock		held (flock) by whoever writes
  *	DIR/.N.tmp		being built; left by a crash it is removed by the next chain_open(CHAIN_WRITE)
  *
+ * A *plain* directory is a checkpoint by itself, wherever it lies:
+ *
+ *	ANY/inventory.img	renamed into place last: from there on it is a checkpoint
+ *	ANY/parent		-> the directory of the parent, wherever that lies
+ *	ANY/criu-lite.img	as above; seq is 0, chain_id its own and no other's
+ *	ANY/armed		the trackers are armed for this one
+ *	ANY/.criu-lite.tmp	being built
+ *
  * A writer: chain_open(CHAIN_WRITE), chain_begin, files into chain_fd, then
  * (after the thaw) chain_seal, chain_commit; or chain_abort. Whatever goes
  * wrong before chain_commit leaves the published checkpoints as they were.
@@ -23,6 +31,7 @@
 enum chain_mode {
 	CHAIN_LOOK,  /* list, show, verify: anybody's directory */
 	CHAIN_READ,  /* restore: only a directory that nobody else can write */
+	CHAIN_PLAIN, /* the same; an image directory is one by itself, whatever its name is */
 	CHAIN_WRITE, /* dump: the same, made if missing (0700), and locked */
 };
 
@@ -36,12 +45,22 @@ struct chain;
  * -EBUSY: locked, the message names the process.
  */
 int chain_open(struct chain **out, const char *dir, enum chain_mode mode, struct err *err);
+/*
+ * To write a checkpoint into the plain directory @dir, which is there already. @prev, a path
+ * from @dir, is the parent's directory; NULL: none. One that is not there is no parent: that
+ * is found out by chain_has_prev. Images that lie in @dir are replaced, at the commit.
+ */
+int chain_open_plain(struct chain **out, const char *dir, const char *prev, struct err *err);
+bool chain_has_prev(const struct chain *c);
 /* For a reader that goes on as a writer (restore arms trackers for the next dump). */
 int chain_lock(struct chain *c, struct err *err);
 /* Aborts what was begun. Safe on NULL. */
 void chain_release(struct chain **c);
 
 int chain_dirfd(const struct chain *c);
+/* Plain: the id of the directory behind @prev, "" when another program wrote it. Else NULL. */
+const char *chain_prev_id(const struct chain *c);
+int chain_prev_dirfd(const struct chain *c); /* -1: none */
 /* 32 hexadecimal digits; "" for a directory of checkpoints that others wrote. */
 const char *chain_id(const struct chain *c);
 /* Published numbers, ascending; the array is the chain's. */
@@ -52,6 +71,12 @@ bool chain_has(const struct chain *c, uint32_t seq);
 
 /* --- one published checkpoint ------------------------------------------------ */
 
+/* Where one lies: number @seq in @dirfd or, 0, @dirfd itself. */
+struct chain_at {
+	int dirfd; /* -1: nowhere */
+	uint32_t seq;
+};
+
 /* Its directory, no links: a descriptor or a negative errno. */
 int chain_checkpoint(int chain_dirfd, uint32_t seq, struct err *err);
 /* Its criu-lite.img, verified. -ENOENT: written by another program. Caller frees. */
@@ -61,8 +86,13 @@ int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err);
 
 /* --- a new checkpoint ---------------------------------------------------------- */
 
-/* @parent 0: full. The number is one more than the highest published. */
+/*
+ * @parent 0: full. The number is one more than the highest published. In a plain
+ * directory any other @parent is the one that @prev named.
+ */
 int chain_begin(struct chain *c, uint32_t parent, struct err *err);
+/* The parent of the one being built; dirfd -1: it has none. */
+struct chain_at chain_begun_on(const struct chain *c);
 uint32_t chain_seq(const struct chain *c); /* number being built */
 int chain_fd(const struct chain *c);	   /* its directory, for all the writers of images */
 /* Sums that pages_close gave, so that chain_seal need not read that file; owned from here on. */
@@ -71,11 +101,13 @@ void chain_take_sums(struct chain *c, SdBlockSums *sums);
 int chain_seal(struct chain *c, uint64_t *bytes, struct err *err);
 /*
  * Write criu-lite.img, publish, sync. Filled in here, in @info too:
- * format_version, seq, parent_seq; in the file only: chain_id, version, files,
- * pages. All else is the caller's, @info stays the caller's too.
+ * format_version, seq, parent_seq; in the file only: chain_id, parent_id, version,
+ * files, pages. All else is the caller's, @info stays the caller's too.
  */
 int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err);
 void chain_abort(struct chain *c);
+/* Of a plain directory: what was committed is no checkpoint any more. Numbered ones stay. */
+void chain_withdraw(struct chain *c);
 
 /* --- DIR/armed --------------------------------------------------------------- */
 
@@ -89,7 +121,8 @@ int chain_armed_clear(int chain_dirfd, struct err *err);
 
 /* A checkpoint and its parents, newest first. */
 struct chain_link {
-	uint32_t seq;
+	char name[80]; /* for messages: "checkpoint 3", or "parent/parent" */
+	uint32_t seq;  /* 0: a plain directory */
 	int dirfd;
 	SdCheckpoint *info; /* NULL: written by another program, no checksums */
 };
@@ -100,8 +133,9 @@ struct chain_links {
 };
 
 /*
- * Follows parent links within the chain. Loops, links elsewhere, and parents that
- * are not what criu-lite.img says, are errors. @seq 0: see chain_open. @l must be
+ * Follows parent links: from a number within the chain, from a plain directory (@seq 0)
+ * to any directory that only its owner, root or us, can write. Loops, links elsewhere, and
+ * parents that are not what criu-lite.img says, are errors. @l must be
  * zeroed; release it in any case.
  */
 int chain_follow(struct chain_links *l, int chain_dirfd, uint32_t seq, struct err *err);

@@ -105,7 +105,7 @@ static int check_args(struct args *a, int argc, char **argv, int rest)
 
 int main(int argc, char **argv)
 {
-	struct args a = { .dump = { .tracker = "auto", .timeout_ms = 10000 } };
+	struct args a = { .dump = { .tracker = "auto", .timeout_ms = 10000, .shell_job = true } };
 	struct report_progress watch = {};
 	SdCheckpoint *made = NULL;
 	scoped char *dir = NULL;

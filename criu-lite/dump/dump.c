@@ -78,9 +78,31 @@ static void prefer_us_to_the_task(void)
 
 /* --- before the freeze -------------------------------------------------------- */
 
-static int prepare(struct story *d, struct err *err)
+static int open_chain(struct story *d, struct err *err)
+{
+	const struct dump_options *opt = d->opt;
+
+	return opt->plain ? chain_open_plain(&d->chain, opt->dir, opt->prev, err)
+			  : chain_open(&d->chain, opt->dir, CHAIN_WRITE, err);
+}
+
+/* In a plain directory the parent, if any, counts as the first and this one as the second. */
+static int open_tracker(struct story *d, struct err *err)
 {
 	struct track_request rq = { .name = d->opt->tracker, .full = d->opt->full };
+
+	rq.chain_id = chain_id(d->chain);
+	rq.newest = d->opt->plain ? d->opt->prev != NULL : chain_newest(d->chain);
+	rq.seq = rq.newest + 1;
+	rq.chain_dirfd = chain_dirfd(d->chain);
+	rq.plain = d->opt->plain;
+	rq.parent_id = chain_prev_id(d->chain);
+	rq.parent_dirfd = chain_prev_dirfd(d->chain);
+	return track_open(&d->track, &rq, err);
+}
+
+static int prepare(struct story *d, struct err *err)
+{
 	int rc;
 
 	phase(&d->phases, "prepare");
@@ -88,14 +110,9 @@ static int prepare(struct story *d, struct err *err)
 		return err_set(err, -EINVAL, "task %d is this program itself", d->opt->pid);
 	if (kill(d->opt->pid, 0) < 0 && errno == ESRCH)
 		return err_set(err, -ESRCH, "there is no task %d", d->opt->pid);
-	rc = chain_open(&d->chain, d->opt->dir, CHAIN_WRITE, err);
-	if (rc < 0)
-		return rc;
-	rq.chain_id = chain_id(d->chain);
-	rq.newest = chain_newest(d->chain);
-	rq.seq = rq.newest + 1;
-	rq.chain_dirfd = chain_dirfd(d->chain);
-	rc = track_open(&d->track, &rq, err);
+	rc = open_chain(d, err);
+	if (!rc)
+		rc = open_tracker(d, err);
 	if (rc < 0)
 		return rc;
 	say(d, "tracker: %s", track_name(d->track));
@@ -158,7 +175,7 @@ static int enter(struct story *d, struct err *err)
 	if (rc < 0)
 		return rc;
 	phase(&d->phases, "ask");
-	rc = kinds_ask(&d->saver, err);
+	rc = d->opt->memory_only ? 0 : kinds_ask(&d->saver, err);
 	/* What only the tasks themselves can tell; still nothing is written. */
 	return rc < 0 ? rc : refusals_result(&d->refusals, err);
 }
@@ -171,6 +188,7 @@ static int copy_pages(struct story *d, struct err *err)
 	if (rc < 0)
 		return rc;
 	d->saver.dirfd = chain_fd(d->chain);
+	d->saver.parent = chain_begun_on(d->chain);
 	phase(&d->phases, "pages");
 	d->saver.progress = d->opt->progress;
 	progress_begin(d->opt->progress, "pages looked at", 0);
@@ -256,6 +274,10 @@ static int describe(struct story *d, SdCheckpoint *c, struct err *err)
 	c->pages_written = d->saver.pages_written;
 	c->pages_parent = d->saver.pages_parent;
 	c->pages_zero = d->saver.pages_zero;
+	c->has_shared_used = c->has_shared_written = c->has_shared_parent = true;
+	c->shared_used = d->saver.shared.used;
+	c->shared_written = d->saver.shared.written;
+	c->shared_parent = d->saver.shared.parent;
 	count_tree(d, c);
 	return machine_describe(c, err);
 }
@@ -269,7 +291,8 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	if (!rc)
 		rc = memory_late(&d->saver, err);
 	if (!rc)
-		rc = write_images(&d->saver, err);
+		rc = d->opt->memory_only ? write_memory_only(&d->saver, err)
+					 : write_images(&d->saver, err);
 	if (!rc)
 		rc = track_write(d->track, d->saver.dirfd, err);
 	if (!rc)
@@ -290,9 +313,19 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	return rc;
 }
 
+static int tell_published(struct story *d, struct err *err)
+{
+	int rc = d->opt->published(d->opt->arg, err);
+
+	if (rc < 0)
+		chain_withdraw(d->chain);
+	return rc;
+}
+
 static int tell_story(struct story *d, SdCheckpoint *c, struct err *err)
 {
-	bool kill_after = d->opt->after == THAW_KILL;
+	/* A tree that is to be ended waits, still held, until its checkpoint is safe. */
+	bool hold = d->opt->after == THAW_KILL || d->opt->published;
 	int rc = prepare(d, err);
 
 	if (rc < 0)
@@ -302,13 +335,14 @@ static int tell_story(struct story *d, SdCheckpoint *c, struct err *err)
 		thaw(d, THAW_RUN, NULL);
 		return rc;
 	}
-	/* A tree that is to be ended waits, still held, until its checkpoint is safe. */
-	if (!kill_after)
+	if (!hold)
 		rc = thaw(d, d->opt->after, err);
 	if (!rc)
 		rc = publish(d, c, err);
-	if (kill_after) {
-		int thawed = thaw(d, rc < 0 ? THAW_RUN : THAW_KILL, rc < 0 ? NULL : err);
+	if (!rc && d->opt->published)
+		rc = tell_published(d, err);
+	if (hold) {
+		int thawed = thaw(d, rc < 0 ? THAW_RUN : d->opt->after, rc < 0 ? NULL : err);
 
 		rc = rc < 0 ? rc : thawed;
 	}
@@ -336,13 +370,15 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 	int rc;
 
 	sd_checkpoint__init(c);
-	d.files =
-		(struct file_save) { .tree = &d.tree, .refusals = &d.refusals, .shell_job = true };
+	d.files = (struct file_save) { .tree = &d.tree,
+				       .refusals = &d.refusals,
+				       .shell_job = opt->shell_job };
 	d.saver = (struct saver) { .tree = &d.tree,
 				   .refusals = &d.refusals,
 				   .files = &d.files,
 				   .unprotected = opt->unprotected,
-				   .dirfd = -1 };
+				   .dirfd = -1,
+				   .parent = { .dirfd = -1 } };
 	rc = tell_story(&d, c, err);
 	/* What is published stays published; without a tracker the next dump is full, and says so. */
 	if (d.track && track_close(d.track, &d.tree, rc == 0, &closing) < 0)

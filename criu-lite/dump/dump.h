@@ -17,7 +17,11 @@
 
 struct dump_options {
 	pid_t pid;
-	const char *dir;     /* of the chain */
+	const char *dir;     /* of the chain; plain: of this checkpoint */
+	bool plain;	     /* images go into @dir itself */
+	const char *prev;    /* plain: the parent's directory, seen from @dir; may be NULL */
+	bool memory_only;    /* a pre-dump: what cannot be restored, but can be a parent */
+	bool shell_job;	     /* terminals whose other side is outside may be saved */
 	const char *tracker; /* "auto" or a tracker's name */
 	bool full;
 	bool unprotected;
@@ -25,6 +29,10 @@ struct dump_options {
 	enum thaw after;	       /* what becomes of the tree */
 	struct progress *progress;     /* may be NULL */
 	void (*say)(const char *line); /* -v; may be NULL */
+	/* The checkpoint is safe on disk, the tree still held: a negative value withdraws
+	 * the one (in a plain directory) and lets the other go on. May be NULL. */
+	int (*published)(void *arg, struct err *err);
+	void *arg;
 };
 
 /*

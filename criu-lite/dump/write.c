@@ -21,13 +21,31 @@ static void dumper_ids(const struct task *root, TaskKobjIdsEntry *ids)
 	ids->vm_id = ids->files_id = ids->fs_id = ids->sighand_id = 1;
 }
 
+static void stamp(InventoryEntry *inv)
+{
+	struct timespec up;
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	inv->has_dump_uptime = true;
+	inv->dump_uptime = (uint64_t)up.tv_sec * 1000000 + up.tv_nsec / 1000;
+}
+
+/* Version 0 is what readers know as memory without the rest. */
+int write_memory_only(struct saver *s, struct err *err)
+{
+	InventoryEntry inv = INVENTORY_ENTRY__INIT;
+
+	stamp(&inv);
+	inv.has_pre_dump_mode = true;
+	inv.pre_dump_mode = 1;
+	return img_write_one(&inv, err, s->dirfd, "inventory.img");
+}
+
 static int write_inventory(struct saver *s, struct err *err)
 {
 	InventoryEntry inv = INVENTORY_ENTRY__INIT;
 	TaskKobjIdsEntry ids;
-	struct timespec up;
 
-	clock_gettime(CLOCK_BOOTTIME, &up);
 	dumper_ids(s->tree->task[0], &ids);
 	inv.img_version = IMG_VERSION;
 	inv.has_fdinfo_per_id = inv.fdinfo_per_id = true;
@@ -37,8 +55,7 @@ static int write_inventory(struct saver *s, struct err *err)
 	inv.root_cg_set = 1;
 	inv.has_lsmtype = true;
 	inv.lsmtype = LSMTYPE__NO_LSM;
-	inv.has_dump_uptime = true;
-	inv.dump_uptime = (uint64_t)up.tv_sec * 1000000 + up.tv_nsec / 1000;
+	stamp(&inv);
 	return img_write_one(&inv, err, s->dirfd, "inventory.img");
 }
 

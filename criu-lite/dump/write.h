@@ -12,5 +12,7 @@
  * The tree may run again while this works: only messages are read.
  */
 int write_images(struct saver *s, struct err *err);
+/* Of a pre-dump: an inventory that says that there is nothing but pages. */
+int write_memory_only(struct saver *s, struct err *err);
 
 #endif

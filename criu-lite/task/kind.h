@@ -18,7 +18,12 @@
 #include "criu-lite/remote/batch.h"
 #include "criu-lite/remote/plan.h"
 #include "criu-lite/remote/tree.h"
+#include "images/chain.h"
 #include "proto/seccomp.pb-c.h"
+
+struct page_counts {
+	uint64_t used, written, parent;
+};
 
 struct saver {
 	struct tree *tree;
@@ -32,9 +37,11 @@ struct saver {
 	struct track *track;
 	struct progress *progress; /* may be NULL */
 	int dirfd;		   /* the checkpoint being built; -1 before pages are written */
+	struct chain_at parent;	   /* whose pages need not be written again; dirfd -1: none */
 	uint64_t pages_used, pages_written, pages_parent, pages_zero;
-	uint64_t time_ns;    /* task/namespaces.c: the one that all tasks must be in */
-	int64_t clock_ns[2]; /* task/clocks.c: what the tree saw in the freeze */
+	uint64_t time_ns;	   /* task/namespaces.c: the one that all tasks must be in */
+	int64_t clock_ns[2];	   /* task/clocks.c: what the tree saw in the freeze */
+	struct page_counts shared; /* of these, pages of shared memory */
 };
 
 struct builder {

@@ -40,10 +40,7 @@ struct copier {
 struct pages_run {
 	struct saver *s;
 	uint32_t next_id;
-	int chain_dirfd;
-	uint32_t parent_seq; /* 0: none */
-	int parent_dirfd;
-	struct chain_links links; /* of the parent, for shared objects */
+	struct chain_links links; /* the parent and its own; none in a full dump */
 	struct spool *spool;
 	char *other; /* one page */
 	struct piece *piece;
@@ -351,9 +348,9 @@ static int parent_pagemap(const struct pages_run *r, struct pagemap *p, const ch
 	int rc;
 
 	*there = false;
-	if (!r->parent_seq)
+	if (!r->links.n)
 		return 0;
-	rc = pagemap_load(p, r->parent_dirfd, name, err);
+	rc = pagemap_load(p, r->links.link[0].dirfd, name, err);
 	*there = !rc;
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -414,7 +411,7 @@ static void shared_parent(struct shared_copy *c, const char *name)
 {
 	struct pages_run *r = c->r;
 
-	if (!r->parent_seq || track_compares(r->s->track))
+	if (!r->links.n || track_compares(r->s->track))
 		return;
 	c->parent = !chain_resolve(&c->src, &r->links, name, NULL);
 	c->file = xcalloc(r->links.n, sizeof(struct page_file *));
@@ -450,7 +447,7 @@ static uint32_t shared_fate(struct shared_copy *c, uint64_t offset, const char *
 	}
 	if (track_compares(t))
 		same = track_same(t, TRACK_SHMEM | c->o->inode->shmid, offset, page) &&
-		       c->r->parent_seq;
+		       c->r->links.n;
 	else
 		same = c->parent && parent_page(c, offset, c->r->other) &&
 		       !memcmp(c->r->other, page, PAGE_SIZE);
@@ -563,26 +560,13 @@ static int save_object(struct pages_run *r, const struct memfd_object *o, struct
 
 static int run_open(struct pages_run *r, struct err *err)
 {
-	int rc;
+	const struct chain_at *parent = &r->s->parent;
 
-	r->chain_dirfd = openat(r->s->dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (r->chain_dirfd < 0)
-		return err_errno(err, "opening the chain");
-	rc = chain_parent(r->s->dirfd, &r->parent_seq, err);
-	if (rc < 0 || !r->parent_seq)
-		return rc;
-	rc = r->parent_dirfd = chain_checkpoint(r->chain_dirfd, r->parent_seq, err);
-	if (rc < 0)
-		return rc;
-	return chain_follow(&r->links, r->chain_dirfd, r->parent_seq, err);
+	return parent->dirfd < 0 ? 0 : chain_follow(&r->links, parent->dirfd, parent->seq, err);
 }
 
 static void run_close(struct pages_run *r)
 {
-	if (r->chain_dirfd >= 0)
-		close(r->chain_dirfd);
-	if (r->parent_dirfd >= 0)
-		close(r->parent_dirfd);
 	chain_links_release(&r->links);
 	free(r->other);
 	free(r->piece);
@@ -590,7 +574,7 @@ static void run_close(struct pages_run *r)
 
 int memory_save(struct saver *s, struct err *err)
 {
-	struct pages_run r = { .s = s, .next_id = 1, .chain_dirfd = -1, .parent_dirfd = -1 };
+	struct pages_run r = { .s = s, .next_id = 1 };
 	const struct memfd_object *object;
 	size_t n = memfd_objects(s->files, &object);
 	struct task *task;
@@ -602,8 +586,12 @@ int memory_save(struct saver *s, struct err *err)
 	for_each_live_task (task, s->tree)
 		if (!rc)
 			rc = save_task(&r, task, err);
+	s->shared = (struct page_counts) { s->pages_used, s->pages_written, s->pages_parent };
 	for (size_t i = 0; !rc && i < n; i++)
 		rc = save_object(&r, &object[i], err);
+	s->shared.used = s->pages_used - s->shared.used;
+	s->shared.written = s->pages_written - s->shared.written;
+	s->shared.parent = s->pages_parent - s->shared.parent;
 	run_close(&r);
 	return rc;
 }

@@ -118,9 +118,14 @@ static SdArmed *new_record(const struct track *t)
 	return a;
 }
 
+/* A plain directory is: it would have been no parent else, and its id says the rest. */
 static bool is_published(const struct track *t, uint32_t seq)
 {
-	scoped_fd dir = chain_checkpoint(t->rq.chain_dirfd, seq, NULL);
+	scoped_fd dir = -1;
+
+	if (t->rq.plain)
+		return true;
+	dir = chain_checkpoint(t->rq.chain_dirfd, seq, NULL);
 
 	return dir >= 0;
 }
@@ -128,7 +133,7 @@ static bool is_published(const struct track *t, uint32_t seq)
 /* Why the record cannot vouch for this dump's parent; NULL when it can. */
 static char *mistrust(const struct track *t, const SdArmed *a)
 {
-	if (strcmp(a->chain_id, t->rq.chain_id))
+	if (strcmp(a->chain_id, t->rq.plain ? t->rq.parent_id : t->rq.chain_id))
 		return xstrdup("the tracker was armed for another chain");
 	if (strcmp(a->boot_id, t->next->boot_id))
 		return xstrdup("the machine was restarted since the last checkpoint");
@@ -139,6 +144,34 @@ static char *mistrust(const struct track *t, const SdArmed *a)
 	return NULL;
 }
 
+static int read_record(const struct track *t, SdArmed **out, struct err *err)
+{
+	if (t->rq.plain && t->rq.parent_dirfd < 0)
+		return -ENOENT;
+	return chain_armed_read(out, t->rq.plain ? t->rq.parent_dirfd : t->rq.chain_dirfd, err);
+}
+
+static const char *none_armed(const struct track *t)
+{
+	if (!t->rq.plain)
+		return "no tracker is armed for this chain";
+	if (t->rq.parent_dirfd < 0)
+		return "the parent is not there";
+	return *t->rq.parent_id ? "no tracker is armed for the parent"
+				: "another program wrote the parent";
+}
+
+/*
+ * The tracker is about to be armed for the next one: durable, so that nobody
+ * takes it for armed for the last one, whatever becomes of us.
+ */
+static int announce(const struct track *t, struct err *err)
+{
+	if (!t->rq.plain)
+		return chain_armed_write(t->rq.chain_dirfd, t->next, err);
+	return t->found ? chain_armed_clear(t->rq.parent_dirfd, err) : 0;
+}
+
 int armed_open(struct track *t, struct err *err)
 {
 	scoped char *why = NULL;
@@ -146,12 +179,12 @@ int armed_open(struct track *t, struct err *err)
 	int rc;
 
 	t->next = new_record(t);
-	rc = chain_armed_read(&a, t->rq.chain_dirfd, err);
+	rc = read_record(t, &a, err);
 	if (rc < 0 && rc != -ENOENT && rc != -EBADMSG)
 		return rc;
 	t->found = a;
 	if (rc < 0)
-		why = xstrdup(rc == -ENOENT ? "no tracker is armed for this chain"
+		why = xstrdup(rc == -ENOENT ? none_armed(t)
 					    : "the record of the armed tracker is damaged");
 	else
 		why = mistrust(t, a);
@@ -161,7 +194,7 @@ int armed_open(struct track *t, struct err *err)
 		t->armed = a;
 	t->parent = t->armed ? t->armed->seq : t->rq.newest;
 	/* A tracker that arms nothing leaves the record to grow old by itself. */
-	return t->tracker->arms ? chain_armed_write(t->rq.chain_dirfd, t->next, err) : 0;
+	return t->tracker->arms ? announce(t, err) : 0;
 }
 
 SdArmedTask *armed_task(const SdArmed *armed, pid_t pid)
@@ -260,10 +293,13 @@ int armed_set_canaries(struct track *t, struct tree *tree, struct err *err)
 
 int armed_close(struct track *t, bool published, struct err *err)
 {
-	if (published)
+	int before = t->rq.plain ? t->rq.parent_dirfd : t->rq.chain_dirfd;
+
+	/* A plain directory has no record where nothing is armed. */
+	if (published && (t->tracker->arms || !t->rq.plain))
 		return chain_armed_write(t->rq.chain_dirfd, t->next, err);
-	if (t->tracker->arms && !t->scanned && t->found)
-		return chain_armed_write(t->rq.chain_dirfd, t->found, err);
+	if (!published && t->tracker->arms && !t->scanned && t->found)
+		return chain_armed_write(before, t->found, err);
 	return 0;
 }
 

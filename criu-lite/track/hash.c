@@ -12,7 +12,9 @@ static int hash_open(struct track *t, struct err *err)
 	int rc = 0;
 
 	if (t->parent && !t->rq.full) {
-		rc = hashes_load(&h, t->rq.chain_dirfd, t->parent, &why);
+		struct chain_at at = track_parent_at(t);
+
+		rc = hashes_load(&h, at.dirfd, at.seq, &why);
 		if (rc < 0)
 			track_set_full(t, "the last checkpoint has no hashes (%s)", why.text);
 	}

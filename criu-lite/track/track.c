@@ -57,6 +57,7 @@ static void track_free(struct track *t)
 	armed_release(t);
 	free((char *)t->rq.name);
 	free((char *)t->rq.chain_id);
+	free((char *)t->rq.parent_id);
 	free(t->full_reason);
 	free(t);
 }
@@ -75,6 +76,7 @@ int track_open(struct track **out, const struct track_request *rq, struct err *e
 	t->rq = *rq;
 	t->rq.name = xstrdup(tracker->name);
 	t->rq.chain_id = xstrdup(rq->chain_id ? rq->chain_id : "");
+	t->rq.parent_id = xstrdup(rq->parent_id ? rq->parent_id : "");
 	if (rq->full)
 		track_set_full(t, "--full was given");
 	rc = armed_open(t, err);
@@ -130,6 +132,13 @@ uint64_t track_expect(const struct track *t, const struct proc_dir *dir)
 const char *track_full_reason(const struct track *t)
 {
 	return t->rq.newest ? t->full_reason : NULL;
+}
+
+struct chain_at track_parent_at(const struct track *t)
+{
+	if (t->rq.plain)
+		return (struct chain_at) { .dirfd = t->rq.parent_dirfd };
+	return (struct chain_at) { .dirfd = t->rq.chain_dirfd, .seq = t->parent };
 }
 
 uint32_t track_parent(const struct track *t)

@@ -44,6 +44,13 @@ struct track_request {
 	uint32_t seq;	      /* the checkpoint being made, or the one being restored */
 	uint32_t newest;      /* highest published number, 0: none */
 	int chain_dirfd;      /* where the durable `armed` record lies */
+	/*
+	 * A checkpoint in a plain directory: its chain_id is its own, its parent is the
+	 * directory @parent_dirfd (-1: none) with the id @parent_id and an `armed` of its own.
+	 */
+	bool plain;
+	const char *parent_id; /* "": not one of ours */
+	int parent_dirfd;
 };
 
 /*

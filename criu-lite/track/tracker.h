@@ -8,6 +8,7 @@
 #define TRACK_TRACKER_H
 
 #include "criu-lite/track/track.h"
+#include "images/chain.h"
 
 struct tracker {
 	const char *name;
@@ -42,6 +43,9 @@ struct track {
 	bool scanned;		 /* from here the old record is worth nothing */
 	void *own;
 };
+
+/* Where @t->parent lies. */
+struct chain_at track_parent_at(const struct track *t);
 
 /* Everything is to be written, and why; the first reason given stays. */
 void track_set_full(struct track *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

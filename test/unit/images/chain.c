@@ -287,7 +287,7 @@ static void loops_end(void **state)
 	set_parent(t, "2", "../1");
 	set_parent(t, "1", "../3");
 	assert_int_equal(follow(t, 2, &err), -ELOOP);
-	assert_says(&err, "checkpoint 3: parent: 2 is its own ancestor");
+	assert_says(&err, "checkpoint 2: is its own ancestor");
 }
 
 /* The link and criu-lite.img must tell the same story. */
@@ -455,7 +455,7 @@ static void single_directory(void **state)
 	assert_string_equal(chain_id(c), "");
 	assert_int_equal(follow(&(struct tmp) { .fd = fd }, 0, &err), 1);
 	assert_int_equal(symlinkat("../1", fd, "parent"), 0);
-	assert_int_equal(follow(&(struct tmp) { .fd = fd }, 0, &err), -EBADMSG);
+	assert_int_equal(follow(&(struct tmp) { .fd = fd }, 0, &err), 2);
 	chain_release(&c);
 	close(fd);
 	assert_int_equal(chain_open(&c, one, CHAIN_WRITE, &err), -EEXIST);
