@@ -118,6 +118,7 @@ static int prepare(struct story *d, struct err *err)
 	say(d, "tracker: %s", track_name(d->track));
 	prefer_us_to_the_task();
 	d->saver.track = d->track;
+	files_early(&d->files, d->opt->pid);
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
 	return kinds_early(&d->saver, d->opt->pid, err);

@@ -31,7 +31,7 @@ static int fifo_save(struct file_save *s, const struct fd_look *l, FileEntry *e,
 
 static int fifo_settle(struct file_save *s, struct err *err)
 {
-	return pipe_ends_settle(s->state->fifos, "FIFO", s->refusals, err);
+	return pipe_ends_settle(s, s->state->fifos, "FIFO", err);
 }
 
 static int fifo_write(struct file_save *s, int dirfd, struct err *err)

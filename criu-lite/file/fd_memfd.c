@@ -215,6 +215,23 @@ int file_add_memfd_link(struct file_save *s, struct task *task, const char *link
 	return 0;
 }
 
+static int memfd_settle(struct file_save *s, struct err *err)
+{
+	const struct memfd_object *o;
+	size_t n = memfd_objects(s, &o);
+
+	for (size_t i = 0; i < n; i++) {
+		pid_t pid = file_outsider(s, HELD_MEMORY, o[i].ino);
+
+		if (pid)
+			refuse(s->refusals,
+			       "task %d: %s: shared memory (memfd %s) that task %d outside of the"
+			       " tree has as well is not supported",
+			       o[i].task->pid, o[i].link, o[i].inode->name, pid);
+	}
+	return 0;
+}
+
 static int memfd_write(struct file_save *s, int dirfd, struct err *err)
 {
 	const struct memfd_object *o;
@@ -480,6 +497,7 @@ const struct file_kind fd_memfd = {
 	.type = FD_TYPES__MEMFD,
 	.match = memfd_match,
 	.save = memfd_save,
+	.settle = memfd_settle,
 	.build = memfd_build,
 	.write = memfd_write,
 	.load = memfd_load,

@@ -32,7 +32,7 @@ static int pipe_save(struct file_save *s, const struct fd_look *l, FileEntry *e,
 
 static int pipe_settle(struct file_save *s, struct err *err)
 {
-	return pipe_ends_settle(s->state->pipes, "pipe", s->refusals, err);
+	return pipe_ends_settle(s, s->state->pipes, "pipe", err);
 }
 
 static int pipe_write(struct file_save *s, int dirfd, struct err *err)

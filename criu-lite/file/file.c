@@ -374,6 +374,7 @@ void files_save_release(struct file_save *s)
 	if (s->state) {
 		tdestroy(s->state->opens, free);
 		file_links_release(s);
+		file_outsiders_release(s);
 	}
 	free(s->state);
 	s->state = NULL;

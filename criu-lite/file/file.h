@@ -38,6 +38,8 @@ struct file_save {
 	struct file_save_state *state; /* state.h; made on first use */
 };
 
+/* Before the freeze: who else has the pipes and the shared memory of @root's tree. */
+void files_early(struct file_save *s, pid_t root);
 /*
  * Look at every descriptor of every live task; fill entries and each task's
  * fdinfo; refuse what no kind claims ("task 99: fd 7: socket ... is not

@@ -22,7 +22,7 @@ struct pipes_build;
 /* Note an end; @flags are those of the description. *@pipe_id names the pipe. */
 void pipe_ends_see(struct pipes_save **pipes, const struct fd_look *l, uint32_t *pipe_id);
 /* Contents and capacities; refuses those with a stranger at an end. @what: "pipe" or "FIFO". */
-int pipe_ends_settle(struct pipes_save *pipes, const char *what, struct refusals *refusals,
+int pipe_ends_settle(struct file_save *s, struct pipes_save *pipes, const char *what,
 		     struct err *err);
 int pipe_ends_write(const struct pipes_save *pipes, int dirfd, const char *image, struct err *err);
 void pipe_ends_save_release(struct pipes_save **pipes);

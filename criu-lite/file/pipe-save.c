@@ -17,6 +17,7 @@ struct pipe_seen {
 	dev_t dev;
 	ino_t ino;
 	uint32_t pipe_id;
+	bool fifo;
 	/* One descriptor for either end, if the tree has any. */
 	const struct task *task[2];
 	int fd[2];
@@ -75,7 +76,8 @@ static struct pipe_seen *find_or_add(struct pipes_save *s, const struct fd_look 
 	if (node)
 		return *node;
 	p = xmemdup(&key, sizeof(key));
-	p->pipe_id = new_pipe_id(s, &l->st, l->link[0] == '/');
+	p->fifo = l->link[0] == '/';
+	p->pipe_id = new_pipe_id(s, &l->st, p->fifo);
 	ARRAY_PUSH(s->pipe, s->n, s->cap, p);
 	if (!tsearch(p, &s->by_inode, compare_inodes))
 		abort();
@@ -234,8 +236,19 @@ static int look_inside(struct pipes_save *s, struct pipe_seen *p, int copy, cons
 	return rc;
 }
 
-static int settle_one(struct pipes_save *s, struct pipe_seen *p, const char *what,
-		      struct refusals *refusals, struct err *err)
+/* Others that have both ends, as the tree does, are told by no count. A FIFO stays what it is. */
+static int check_outsiders(const struct file_save *s, const struct pipe_seen *p, struct err *err)
+{
+	pid_t pid = p->fifo ? 0 : file_outsider(s, HELD_PIPE, p->ino);
+
+	if (!pid)
+		return 0;
+	return err_set(err, ERR_REFUSED,
+		       "pipe that task %d outside of the tree has as well is not supported", pid);
+}
+
+static int settle_one(struct file_save *files, struct pipes_save *s, struct pipe_seen *p,
+		      const char *what, struct err *err)
 {
 	enum end end = p->task[READ_END] ? READ_END : WRITE_END;
 	const struct task *task = p->task[end];
@@ -246,20 +259,22 @@ static int settle_one(struct pipes_save *s, struct pipe_seen *p, const char *wha
 	if (copy < 0)
 		return copy;
 	rc = look_inside(s, p, copy, what, &why);
+	if (!rc)
+		rc = check_outsiders(files, p, &why);
 	if (rc == ERR_REFUSED) {
-		refuse(refusals, "task %d: fd %d: %s", task->pid, fd, why.text);
+		refuse(files->refusals, "task %d: fd %d: %s", task->pid, fd, why.text);
 		return 0;
 	}
 	return rc < 0 ? err_set(err, rc, "task %d: fd %d: %s", task->pid, fd, why.text) : 0;
 }
 
-int pipe_ends_settle(struct pipes_save *pipes, const char *what, struct refusals *refusals,
+int pipe_ends_settle(struct file_save *s, struct pipes_save *pipes, const char *what,
 		     struct err *err)
 {
 	int rc = 0;
 
 	for (size_t i = 0; pipes && !rc && i < pipes->n; i++)
-		rc = settle_one(pipes, pipes->pipe[i], what, refusals, err);
+		rc = settle_one(s, pipes, pipes->pipe[i], what, err);
 	return rc;
 }
 

@@ -20,7 +20,13 @@ struct file_save_state {
 	struct epolls_save *epolls;
 	struct ttys_save *ttys;
 	struct memfds_save *memfds;
+	struct outsiders *outsiders;
 };
+
+/* outsiders.c: a task outside of the tree that has this pipe or shared memory, too; 0: none. */
+enum held_kind { HELD_PIPE, HELD_MEMORY };
+pid_t file_outsider(const struct file_save *s, enum held_kind kind, uint64_t ino);
+void file_outsiders_release(struct file_save *s);
 
 /* s->state, made when it is not there yet. */
 struct file_save_state *file_state(struct file_save *s);

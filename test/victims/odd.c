@@ -49,6 +49,35 @@ static int set_sealed(void)
 	return syscall(462 /* mseal */, area, PAGE, 0);
 }
 
+/* Somebody outside of the tree who has from now on all that this one has. */
+static pid_t leave_an_outsider(void)
+{
+	pid_t *kid =
+		SYS(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	int p[2];
+
+	SYS(pipe(p));
+	if (!SYS(fork())) {
+		*kid = SYS(fork());
+		if (*kid) {
+			CHECK(write(p[1], kid, sizeof(*kid)) == sizeof(*kid), "write");
+			_exit(0);
+		}
+		setsid();
+		close(p[0]);
+		close(p[1]);
+		mark("outside");
+		wait_go();
+		_exit(0);
+	}
+	SYS(wait(NULL));
+	CHECK(read(p[0], kid, sizeof(*kid)) == sizeof(*kid), "read");
+	close(p[0]);
+	close(p[1]);
+	wait_mark("outside");
+	return *kid;
+}
+
 /* Somebody outside of the tree holds it, and is told of writes. */
 static int set_uffd_elsewhere(void)
 {
@@ -61,17 +90,7 @@ static int set_uffd_elsewhere(void)
 	r.range.len = 4 * PAGE;
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &r))
 		return -1;
-	if (!SYS(fork())) {
-		if (SYS(fork()))
-			_exit(0);
-		setsid();
-		mark("outside.%d", (int)getpid());
-		mark("outside");
-		wait_go();
-		_exit(0);
-	}
-	SYS(wait(NULL));
-	wait_mark("outside");
+	leave_an_outsider();
 	close(fd);
 	return 0;
 }
@@ -149,6 +168,31 @@ static int set_cwd_on_mount(void)
 	return rc;
 }
 
+/* What others have as well would come back as a thing of the tree's own. */
+static int set_pipe_elsewhere(void)
+{
+	int p[2];
+
+	SYS(pipe(p));
+	expect_text("task %d outside", (int)leave_an_outsider());
+	return 0;
+}
+
+static int set_shared_elsewhere(void)
+{
+	area = SYS(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	area[0] = 1;
+	expect_text("task %d outside", (int)leave_an_outsider());
+	return 0;
+}
+
+static int set_memfd_elsewhere(void)
+{
+	SYS(memfd_create("common", MFD_CLOEXEC));
+	expect_text("task %d outside", (int)leave_an_outsider());
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*set)(void);
@@ -161,6 +205,9 @@ static const struct {
 	{ "registered-ring", set_registered_ring, "io_uring" },
 	{ "landlock", set_landlock, "landlock|Landlock" },
 	{ "landlock-of-user", set_landlock_of_user, "landlock|Landlock" },
+	{ "pipe-elsewhere", set_pipe_elsewhere, "pipe" },
+	{ "shared-elsewhere", set_shared_elsewhere, "memory" },
+	{ "memfd-elsewhere", set_memfd_elsewhere, "memfd" },
 	{ "dispatch", set_dispatch, "dispatch" },
 	{ "thread-keyring", set_thread_keyring, "keyring" },
 	{ "process-keyring", set_process_keyring, "keyring" },

@@ -1,0 +1,200 @@
+/*
+ * outsiders.c - who outside of the tree holds a pipe or shared memory that tasks of the
+ * tree have. The kernel does not count by tree, so everybody's descriptors and mappings
+ * are read. That takes its time, so it is done before the freeze and only if the tree
+ * has such things; what is found is looked at again when it matters.
+ */
+#include "base/mem.h"
+#include "criu-lite/file/state.h"
+#include "criu-lite/proc/children.h"
+#include "criu-lite/proc/maps.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct held {
+	enum held_kind kind;
+	uint64_t ino;
+	pid_t pid;
+};
+
+struct outsiders {
+	struct held *v;
+	size_t n, cap;
+};
+
+/* --- one task ------------------------------------------------------------------------ */
+
+static void note(struct outsiders *o, enum held_kind kind, uint64_t ino, pid_t pid)
+{
+	struct held h = { .kind = kind, .ino = ino, .pid = pid };
+
+	ARRAY_PUSH(o->v, o->n, o->cap, h);
+}
+
+static bool is_shared_memory(const char *path)
+{
+	return !strncmp(path, "/memfd:", 7) || !strcmp(path, "/dev/zero (deleted)");
+}
+
+static void note_fd(struct outsiders *o, const struct proc_dir *dir, int fd)
+{
+	scoped char *link = NULL;
+	struct proc_link what;
+	struct stat st;
+	char name[32];
+
+	snprintf(name, sizeof(name), "fd/%d", fd);
+	if (proc_readlink(dir, name, &link, NULL) < 0)
+		return;
+	proc_link_parse(link, &what);
+	if (what.kind == PROC_LINK_PIPE)
+		note(o, HELD_PIPE, what.ino, proc_id(dir));
+	else if (is_shared_memory(link) && fstatat(proc_dirfd(dir), name, &st, 0) == 0)
+		note(o, HELD_MEMORY, st.st_ino, proc_id(dir));
+}
+
+static void note_fds(struct outsiders *o, const struct proc_dir *dir)
+{
+	scoped int *fd = NULL;
+	size_t n = 0;
+
+	if (proc_list(dir, "fd", &fd, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		note_fd(o, dir, fd[i]);
+}
+
+static void note_mappings(struct outsiders *o, const struct proc_dir *dir)
+{
+	scoped struct proc_vma *vma = NULL;
+	size_t n = 0;
+
+	if (proc_maps_read(dir, &vma, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (vma[i].shared && vma[i].path && is_shared_memory(vma[i].path))
+			note(o, HELD_MEMORY, vma[i].ino, proc_id(dir));
+}
+
+static void note_task(struct outsiders *o, pid_t pid, bool fds, bool mappings)
+{
+	scoped_proc dir = NULL;
+
+	if (proc_open(&dir, NULL, pid, NULL) < 0)
+		return;
+	if (fds)
+		note_fds(o, dir);
+	if (mappings)
+		note_mappings(o, dir);
+}
+
+static void outsiders_release(struct outsiders *o)
+{
+	free(o->v);
+	*o = (struct outsiders) {};
+}
+
+/* --- before the freeze ------------------------------------------------------------------ */
+
+struct pids {
+	pid_t *v;
+	size_t n, cap;
+};
+
+static void add_tree(struct pids *tree, pid_t pid, int depth)
+{
+	scoped_proc dir = NULL;
+	scoped int *child = NULL;
+	size_t n = 0;
+
+	ARRAY_PUSH(tree->v, tree->n, tree->cap, pid);
+	if (!depth || proc_open(&dir, NULL, pid, NULL) < 0 ||
+	    proc_children_read(dir, &child, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		add_tree(tree, child[i], depth - 1);
+}
+
+static bool among(const struct pids *p, pid_t pid)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i] == pid)
+			return true;
+	return false;
+}
+
+static bool any(const struct outsiders *o, enum held_kind kind)
+{
+	for (size_t i = 0; i < o->n; i++)
+		if (o->v[i].kind == kind)
+			return true;
+	return false;
+}
+
+static void look_at_all_but(struct outsiders *o, const struct pids *tree, bool fds, bool mappings)
+{
+	scoped_dir proc = opendir("/proc");
+	struct dirent *e;
+
+	while (proc && (e = readdir(proc))) {
+		pid_t pid = atoi(e->d_name);
+
+		if (pid > 0 && pid != getpid() && !among(tree, pid))
+			note_task(o, pid, fds, mappings);
+	}
+}
+
+void files_early(struct file_save *s, pid_t root)
+{
+	enum { DEPTH = 64 };
+	struct outsiders own = {};
+	struct pids tree = {};
+	bool memory;
+
+	add_tree(&tree, root, DEPTH);
+	for (size_t i = 0; i < tree.n; i++)
+		note_task(&own, tree.v[i], true, true);
+	memory = any(&own, HELD_MEMORY);
+	if (memory || any(&own, HELD_PIPE)) {
+		file_state(s)->outsiders = xcalloc(1, sizeof(*s->state->outsiders));
+		look_at_all_but(s->state->outsiders, &tree, true, memory);
+	}
+	outsiders_release(&own);
+	free(tree.v);
+}
+
+/* --- when it matters ----------------------------------------------------------------------- */
+
+/* The tree is frozen: who was forked by it meanwhile is known to be of it. */
+static bool still_holds(const struct file_save *s, const struct held *h)
+{
+	struct outsiders now = {};
+	bool holds = false;
+
+	if (tree_find(s->tree, h->pid))
+		return false;
+	note_task(&now, h->pid, true, h->kind == HELD_MEMORY);
+	for (size_t i = 0; i < now.n && !holds; i++)
+		holds = now.v[i].kind == h->kind && now.v[i].ino == h->ino;
+	outsiders_release(&now);
+	return holds;
+}
+
+pid_t file_outsider(const struct file_save *s, enum held_kind kind, uint64_t ino)
+{
+	const struct outsiders *o = s->state ? s->state->outsiders : NULL;
+
+	for (size_t i = 0; o && i < o->n; i++)
+		if (o->v[i].kind == kind && o->v[i].ino == ino && still_holds(s, &o->v[i]))
+			return o->v[i].pid;
+	return 0;
+}
+
+void file_outsiders_release(struct file_save *s)
+{
+	if (s->state->outsiders)
+		outsiders_release(s->state->outsiders);
+	free(s->state->outsiders);
+	s->state->outsiders = NULL;
+}
