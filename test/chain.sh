@@ -109,6 +109,12 @@ case_pid_taken()
 	sleep 1000 &
 	other=$!
 	[ $other = "$pid" ] || fail "could not take pid $pid"
+	tries=0
+	until [ "$(cat /proc/$other/comm)" = sleep ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 2000 ] || fail "the shell's child does not become sleep"
+		sleep 0.01
+	done
 	taken=yes
 	must_not_restore "$pid" sleep
 	kill $other
