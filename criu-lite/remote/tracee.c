@@ -226,29 +226,25 @@ int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err)
 	return xstate_get(t->tid, &t->xstate, err);
 }
 
-/* At the exit of a call? Other stops come in between. */
-static int at_exit(struct tracee *t, bool *is, struct err *err)
+/* Where in a call it stopped: PTRACE_SYSCALL_INFO_ENTRY, _EXIT, or neither. */
+static int place_in_call(struct tracee *t, uint8_t *op, struct err *err)
 {
 	struct __ptrace_syscall_info info = {};
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) < 0)
 		return err_errno(err, "asking where thread %d stopped", t->tid);
-	*is = info.op == PTRACE_SYSCALL_INFO_EXIT;
+	*op = info.op;
 	return 0;
 }
 
-int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
-		unsigned int timeout_ms, int64_t *ret, struct err *err)
+/* To the exit of the call that it is in, or is about to make. Other stops come in between. */
+static int finish_call(struct tracee *t, unsigned int timeout_ms, struct err *err)
 {
-	struct regs r;
+	uint8_t op = PTRACE_SYSCALL_INFO_NONE;
 	enum stop stop;
-	bool returned = false;
-	int rc;
+	int rc = 0;
 
-	regs_call(&r, &t->regs, gadget, sp, nr_args);
-	rc = regs_set(t->tid, &r, err);
-	STEP();
-	while (rc == 0 && !returned) {
+	while (rc == 0 && op != PTRACE_SYSCALL_INFO_EXIT) {
 		rc = resume(t, PTRACE_SYSCALL, err);
 		STEP();
 		if (rc == 0)
@@ -257,8 +253,28 @@ int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t n
 		if (rc == 0 && stop == STOP_SIGNAL)
 			rc = keep_signal(t, err);
 		else if (rc == 0 && stop == STOP_CALL)
-			rc = at_exit(t, &returned, err);
+			rc = place_in_call(t, &op, err);
 	}
+	return rc;
+}
+
+int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
+		unsigned int timeout_ms, int64_t *ret, struct err *err)
+{
+	struct regs r;
+	uint8_t op;
+	int rc = place_in_call(t, &op, err);
+
+	/* A call that we gave up on would swallow the next: its exit is taken for that one's. */
+	if (rc == 0 && op == PTRACE_SYSCALL_INFO_ENTRY)
+		rc = finish_call(t, timeout_ms, err);
+	if (rc < 0)
+		return rc;
+	regs_call(&r, &t->regs, gadget, sp, nr_args);
+	rc = regs_set(t->tid, &r, err);
+	STEP();
+	if (rc == 0)
+		rc = finish_call(t, timeout_ms, err);
 	if (rc == 0)
 		rc = regs_get(t->tid, &r, err);
 	if (rc == 0)
