@@ -93,6 +93,21 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/*
+ * What of @name is there, without following links: st_mode, 0 for nothing. One that
+ * cannot be looked at must not pass for one that is not there: an older
+ * checkpoint would be taken for the newest.
+ */
+static int mode_of(const struct chain *c, const char *name, mode_t *mode, struct err *err)
+{
+	struct stat st = {};
+
+	if (fstatat(c->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+		return err_errno(err, "%s/%s: stat", c->path, name);
+	*mode = st.st_mode;
+	return 0;
+}
+
 static int read_numbers(struct chain *c, struct err *err)
 {
 	char **names;
@@ -101,12 +116,14 @@ static int read_numbers(struct chain *c, struct err *err)
 
 	if (rc < 0)
 		return err_add(err, rc, "%s", c->path);
-	for (size_t i = 0; i < n; i++) {
-		struct stat st;
+	for (size_t i = 0; i < n && !rc; i++) {
+		mode_t mode = 0;
 		uint32_t seq;
 
-		if (chain_number(names[i], &seq) &&
-		    !fstatat(c->dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode))
+		if (!chain_number(names[i], &seq))
+			continue;
+		rc = mode_of(c, names[i], &mode, err);
+		if (S_ISDIR(mode))
 			ARRAY_PUSH(c->seq, c->n, c->cap, seq);
 	}
 	img_names_release(names, n);
@@ -114,7 +131,7 @@ static int read_numbers(struct chain *c, struct err *err)
 		qsort(c->seq, c->n, sizeof(*c->seq), by_number);
 		c->newest = c->seq[c->n - 1];
 	}
-	return 0;
+	return rc;
 }
 
 static bool id_ok(const char *id)
@@ -200,19 +217,14 @@ static int enter_single(struct chain *c, enum chain_mode mode, struct err *err)
 	return 0;
 }
 
-static bool is_single(const struct chain *c)
-{
-	struct stat st;
-
-	return !fstatat(c->dirfd, "inventory.img", &st, AT_SYMLINK_NOFOLLOW);
-}
-
 static int chain_load(struct chain *c, enum chain_mode mode, struct err *err)
 {
-	bool single = is_single(c);
+	mode_t single = 0;
 	uint32_t newest;
-	int rc = 0;
+	int rc = mode_of(c, "inventory.img", &single, err);
 
+	if (rc < 0)
+		return rc;
 	if (single && mode == CHAIN_WRITE)
 		return err_set(err, -EEXIST,
 			       "%s: is an image directory itself, not one of checkpoints", c->path);

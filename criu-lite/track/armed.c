@@ -27,6 +27,17 @@ static char *boot_id(void)
 
 /* --- who armed last: a note of this boot, one a tree -------------------------------- */
 
+/* Its number; 0 when it cannot be told. It never changes. */
+static unsigned long pid_namespace(void)
+{
+	static unsigned long number;
+	struct stat ns;
+
+	if (!number && stat("/proc/self/ns/pid", &ns) == 0)
+		number = (unsigned long)ns.st_ino;
+	return number;
+}
+
 /*
  * Two chains of one tree would each believe their own record, and the canary
  * cannot tell them apart: every dump of ours writes to the same pages. So the
@@ -34,10 +45,7 @@ static char *boot_id(void)
  */
 char *armed_tree_name(const struct task *root)
 {
-	struct stat ns = {};
-
-	stat("/proc/self/ns/pid", &ns);
-	return xasprintf("%lu-%d-%" PRIu64, (unsigned long)ns.st_ino, root->pid, root->start_time);
+	return xasprintf("%lu-%d-%" PRIu64, pid_namespace(), root->pid, root->start_time);
 }
 
 static char *note_path(const struct task *root)
@@ -66,9 +74,7 @@ static bool armed_by(const SdArmed *a, const struct task *root)
 static void sweep(DIR *dir)
 {
 	struct dirent *e;
-	struct stat ns = {};
 
-	stat("/proc/self/ns/pid", &ns);
 	while ((e = readdir(dir))) {
 		scoped_proc task = NULL;
 		struct proc_stat st;
@@ -77,7 +83,7 @@ static void sweep(DIR *dir)
 		int pid, end = 0;
 
 		if (sscanf(e->d_name, "%lu-%d-%" SCNu64 ".armed%n", &in, &pid, &start, &end) != 3 ||
-		    !end || e->d_name[end] || in != ns.st_ino)
+		    !end || e->d_name[end] || in != pid_namespace())
 			continue;
 		if (proc_open(&task, NULL, pid, NULL) < 0 || proc_stat_read(task, &st, NULL) < 0 ||
 		    st.starttime != start)
@@ -88,10 +94,14 @@ static void sweep(DIR *dir)
 /* Before the first page is marked clean: from here no older record holds. */
 static int leave_note(const SdArmed *a, const struct task *root, struct err *err)
 {
+	bool known = pid_namespace();
 	scoped char *path = note_path(root), *text = note_text(a);
 	scoped_dir dir = NULL;
 	scoped_fd fd = -1;
 
+	/* A note under another name would be missed by the next chain that looks for it. */
+	if (!known)
+		return err_set(err, -EIO, "/proc/self/ns/pid cannot be read");
 	if (mkdir(KEEPER_DIR, 0700) < 0 && errno != EEXIST)
 		return err_errno(err, "making " KEEPER_DIR);
 	dir = opendir(KEEPER_DIR);
