@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -105,12 +106,23 @@ static int end_alike(int status)
 	return 128 + WTERMSIG(status);
 }
 
+/* A thread that was still attached when the restore was done (see restore/gate.h), or not ours. */
+static bool let_go(pid_t tid, int status)
+{
+	int sig = WSTOPSIG(status);
+	bool deliver = !(status >> 16) && sig != SIGTRAP && sig != (SIGTRAP | 0x80);
+
+	return ptrace(PTRACE_DETACH, tid, 0, (unsigned long)(deliver ? sig : 0)) == 0;
+}
+
 /* What became of it, if anything: true when it has ended. */
 static bool look_after(struct ward *w, int *status)
 {
 	pid_t pid;
 
-	while ((pid = waitpid(-1, status, WNOHANG | WUNTRACED)) > 0) {
+	while ((pid = waitpid(-1, status, WNOHANG | WUNTRACED | __WALL)) > 0) {
+		if (WIFSTOPPED(*status) && let_go(pid, *status))
+			continue;
 		if (pid != w->root)
 			continue;
 		if (!WIFSTOPPED(*status))

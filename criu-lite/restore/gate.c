@@ -370,59 +370,68 @@ int gate_open(struct nursery *h, struct err *err)
 
 /* --- leaving ------------------------------------------------------------------------------ */
 
-static void step(struct newborn *n, int signal)
+static int step(struct newborn *n, int signal)
 {
 	STEP();
-	if (n->alive && ptrace(PTRACE_SYSCALL, n->tid, 0, signal) == 0)
-		n->held = false;
+	if (!n->alive || !n->held)
+		return 0;
+	if (ptrace(PTRACE_SYSCALL, n->tid, 0, signal) < 0 && errno != ESRCH)
+		return -errno;
+	n->held = false;
+	return 0;
 }
 
 /* At the exit of the rt_sigreturn that made it what it was: nothing of ours is left to do. */
-static bool is_out(struct newborn *n, int status)
+static int is_out(struct newborn *n, int status)
 {
 	struct __ptrace_syscall_info info = {};
 
 	if (status >> 16 || WSTOPSIG(status) != (SIGTRAP | 0x80))
-		return false;
+		return 0;
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, n->tid, sizeof(info), &info) < 0)
-		return false;
+		return errno == ESRCH ? 0 : -errno;
 	return info.op == PTRACE_SYSCALL_INFO_EXIT && info.instruction_pointer == n->ip &&
 	       info.stack_pointer == n->sp;
 }
 
-/* Looked at without taking it: a stop that was taken no longer has its signal when the tool dies. */
-static bool is_about_to_stop(const struct newborn *n)
-{
-	siginfo_t i = {};
-
-	return waitid(P_PID, (id_t)n->tid, &i, WSTOPPED | WEXITED | WNOWAIT | __WALL) == 0 &&
-	       i.si_code == CLD_TRAPPED && i.si_status == SIGSTOP;
-}
-
 /*
- * A death behind the gate is the task's own affair. SIGSTOP, its own chain's or somebody's, is
- * not kept from it: it goes on under ptrace all the same, and the kernel stops it as
- * soon as it is let go, even if that is because the tool died.
+ * One stop nearer to the way out: 1 when it is out, 0 when not yet. A death behind
+ * the gate is the task's own affair. SIGSTOP, its own chain's or somebody's, is not
+ * kept from it: it goes on under ptrace all the same, and the kernel stops it as soon
+ * as it is let go, even if that is because the tool died. So that stop is not taken:
+ * one that was taken no longer has its signal when the tool dies.
  */
-static void drive_out(struct newborn *n)
+static int drive(struct newborn *n)
 {
-	int status;
+	siginfo_t next;
+	int status, rc = newborn_peek(n, &next, NULL);
 
-	while (n->alive) {
-		if (is_about_to_stop(n)) {
-			step(n, SIGSTOP);
-			continue;
-		}
-		if (newborn_wait(n, &status, NULL) < 0 || is_out(n, status))
-			return;
-		step(n, 0);
+	if (rc < 0)
+		return rc;
+	if (next.si_code == CLD_TRAPPED && next.si_status == SIGSTOP) {
+		n->held = true;
+		return step(n, SIGSTOP);
 	}
+	rc = newborn_wait(n, &status, NULL);
+	if (!rc)
+		rc = is_out(n, status);
+	return rc ? rc : step(n, 0);
 }
 
-static void begin_leaving(struct newborn *n)
+/* Negative: it is alive and cannot be helped. */
+static int drive_out(struct newborn *n)
+{
+	int rc = 0;
+
+	while (!rc && n->alive)
+		rc = drive(n);
+	return rc < 0 && n->alive ? rc : 0;
+}
+
+static int begin_leaving(struct newborn *n)
 {
 	__atomic_store_n(&n->slice->plan.cmd, RUNNER_LEAVE, __ATOMIC_SEQ_CST);
-	step(n, 0);
+	return step(n, 0);
 }
 
 static void detach(struct newborn *n)
@@ -431,6 +440,17 @@ static void detach(struct newborn *n)
 	if (n->alive)
 		ptrace(PTRACE_DETACH, n->tid, 0, 0);
 	n->alive = n->held = false;
+}
+
+/* One that runs is asked to stop, so that it can be detached as soon as it does. */
+static void abandon(struct newborn *n)
+{
+	__atomic_store_n(&n->slice->plan.cmd, RUNNER_LEAVE, __ATOMIC_SEQ_CST);
+	if (n->held)
+		detach(n);
+	else
+		newborn_interrupt(n);
+	n->alive = false;
 }
 
 /* The stop takes in the other threads, which are held: none of them gets to run before it. */
@@ -467,34 +487,61 @@ static bool owes_stop(const struct nursery *h, const struct newborn *leader)
 	return owes;
 }
 
-static void leave_task(struct nursery *h, struct newborn *leader)
+/* The leader unmaps scratch, when it is known that nobody else is in there. */
+static int lead_out(struct nursery *h, struct newborn *leader)
+{
+	int rc = 0;
+
+	for (size_t i = h->births.n; !rc && i < h->n; i++)
+		if (same_task(&h->newborn[i], leader))
+			rc = drive_out(&h->newborn[i]);
+	if (rc < 0)
+		return rc;
+	leader->slice->own.certified = 1;
+	rc = begin_leaving(leader);
+	return rc ? rc : drive_out(leader);
+}
+
+static int leave_task(struct nursery *h, struct newborn *leader)
 {
 	static const char zeros[FRAMES_MAX];
 	bool stopped = leader->thread->task->state == TASK_STOPPED;
+	int rc = lead_out(h, leader);
+	void (*let_go)(struct newborn *) = rc < 0 ? abandon : detach;
 
-	for (size_t i = h->births.n; i < h->n; i++)
-		if (same_task(&h->newborn[i], leader))
-			drive_out(&h->newborn[i]);
-	leader->slice->own.certified = 1;
-	begin_leaving(leader);
-	drive_out(leader);
-	if (leader->alive)
+	if (leader->alive && !rc)
 		task_poke(leader->tid, leader->frames, zeros, leader->frames_len);
 	if (leader->alive && owes_stop(h, leader))
 		kill(leader->tid, SIGSTOP);
-	detach(leader);
-	if (stopped)
+	let_go(leader);
+	if (stopped && !rc)
 		wait_stopped(leader);
 	for (size_t i = h->births.n; i < h->n; i++)
-		if (same_task(&h->newborn[i], leader))
-			detach(&h->newborn[i]);
+		if (same_task(&h->newborn[i], leader) && h->newborn[i].alive)
+			let_go(&h->newborn[i]);
+	return rc;
 }
 
-void gate_leave(struct nursery *h)
+static void say_abandoned(const struct newborn *leader, int rc, void (*say)(const char *line))
+{
+	scoped char *line = NULL;
+
+	if (!say)
+		return;
+	line = xasprintf("task %d could not be helped out (%s); it goes on by itself", leader->tid,
+			 strerror(-rc));
+	say(line);
+}
+
+void gate_leave(struct nursery *h, void (*say)(const char *line))
 {
 	for (size_t i = h->births.n; i < h->n; i++)
 		begin_leaving(&h->newborn[i]);
-	for (size_t i = 0; i < h->births.n; i++)
-		if (h->newborn[i].alive)
-			leave_task(h, &h->newborn[i]);
+	for (size_t i = 0; i < h->births.n; i++) {
+		struct newborn *leader = &h->newborn[i];
+		int rc = leader->alive ? leave_task(h, leader) : 0;
+
+		if (rc < 0)
+			say_abandoned(leader, rc, say);
+	}
 }

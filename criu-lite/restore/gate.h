@@ -22,7 +22,11 @@ int gate_frames(struct nursery *h, struct builder *b, struct err *err);
 int gate_gather(struct nursery *h, struct err *err);
 /* The commit; 0 means that the tree lives, whatever becomes of it afterwards. */
 int gate_open(struct nursery *h, struct err *err);
-/* Help everybody out, put the stacks' pages back to zero, detach. */
-void gate_leave(struct nursery *h);
+/*
+ * Help everybody out, put the stacks' pages back to zero, detach. Who cannot be helped
+ * goes on by himself, as if the tool had died; he may stay attached, and then
+ * stops once more: whoever waits for the root detaches him (see cmd/stand-in.c).
+ */
+void gate_leave(struct nursery *h, void (*say)(const char *line));
 
 #endif

@@ -15,6 +15,7 @@
 
 #define LOOK_MS	    50	/* between looks whether a thread that owes an answer still lives */
 #define PATIENCE_S  600 /* for one plan: locking much memory takes its time */
+#define STOP_WAIT_S 10	/* for a stop, or an end that was asked for: microseconds as a rule */
 #define ALL_SIGNALS UINT64_MAX
 
 uint64_t nursery_code(const struct nursery *h)
@@ -35,6 +36,42 @@ struct newborn *newborn_leader(const struct task *t, const struct nursery *h)
 	return newborn_of(h, task_leader(t));
 }
 
+/* --- waiting ------------------------------------------------------------------------ */
+
+/* SIGCHLD, which comes with every stop, is held back in a restore: see restore.c. */
+static void await_sigchld(unsigned ms)
+{
+	struct timespec limit = { .tv_nsec = (long)ms * 1000000 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigtimedwait(&set, NULL, &limit);
+}
+
+static uint64_t deadline(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec + STOP_WAIT_S;
+}
+
+/* False when it is over. */
+static bool wait_more(uint64_t until)
+{
+	struct timespec now;
+
+	await_sigchld(LOOK_MS);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec <= until;
+}
+
+static int too_long(const struct newborn *n, struct err *err)
+{
+	return err_set(err, -ETIMEDOUT, "thread %d: no stop in %d s", n->tid, STOP_WAIT_S);
+}
+
 /* --- stops ------------------------------------------------------------------------- */
 
 static int ended(struct newborn *n, int status, struct err *err)
@@ -49,11 +86,14 @@ static int ended(struct newborn *n, int status, struct err *err)
 
 int newborn_wait(struct newborn *n, int *status, struct err *err)
 {
+	uint64_t until = deadline();
 	pid_t pid;
 
 	do
-		pid = waitpid(n->tid, status, __WALL);
-	while (pid < 0 && errno == EINTR);
+		pid = waitpid(n->tid, status, __WALL | WNOHANG);
+	while ((pid == 0 || (pid < 0 && errno == EINTR)) && wait_more(until));
+	if (pid == 0 || (pid < 0 && errno == EINTR))
+		return too_long(n, err);
 	if (pid < 0) {
 		n->alive = false;
 		return err_errno(err, "waiting for thread %d", n->tid);
@@ -62,6 +102,22 @@ int newborn_wait(struct newborn *n, int *status, struct err *err)
 		return ended(n, *status, err);
 	n->held = true;
 	return 0;
+}
+
+int newborn_peek(const struct newborn *n, siginfo_t *info, struct err *err)
+{
+	const int how = WSTOPPED | WEXITED | WNOWAIT | WNOHANG | __WALL;
+	uint64_t until = deadline();
+	int rc;
+
+	do {
+		*info = (siginfo_t) {};
+		rc = waitid(P_PID, (id_t)n->tid, info, how);
+	} while ((rc == 0 ? !info->si_pid : errno == EINTR) && wait_more(until));
+	if (rc == 0 && info->si_pid)
+		return 0;
+	return rc < 0 && errno != EINTR ? err_errno(err, "waiting for thread %d", n->tid)
+					: too_long(n, err);
 }
 
 static bool is_fault(int sig)
@@ -293,26 +349,31 @@ void nursery_forget_plans(struct nursery *h)
 
 /* --- the end ---------------------------------------------------------------------------- */
 
-static void reap(struct newborn *n)
+/* One that does not get around to dying now dies with the tool, or soon after it. */
+static void reap(struct newborn *n, uint64_t until)
 {
 	int status;
 
 	while (n->alive) {
-		pid_t pid = waitpid(n->tid, &status, __WALL);
+		pid_t pid = waitpid(n->tid, &status, __WALL | WNOHANG);
 
-		if (pid < 0 && errno != EINTR)
-			n->alive = false;
 		if (pid > 0 && !WIFSTOPPED(status))
 			n->alive = false;
+		else if (pid < 0 && errno != EINTR)
+			n->alive = false;
+		else if (pid <= 0 && !wait_more(until))
+			return;
 	}
 }
 
 /* The last first: a leader is reported only after its threads. */
 void nursery_kill(struct nursery *h)
 {
+	uint64_t until = deadline();
+
 	for (size_t i = 0; i < h->n; i++)
 		if (h->newborn[i].alive)
 			kill(h->newborn[i].tid, SIGKILL);
 	for (size_t i = h->n; i-- > 0;)
-		reap(&h->newborn[i]);
+		reap(&h->newborn[i], until);
 }

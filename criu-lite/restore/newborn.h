@@ -16,6 +16,8 @@
 #include "criu-lite/remote/tree.h"
 #include "criu-lite/restore/births.h"
 
+#include <signal.h>
+
 struct newborn {
 	pid_t tid;
 	struct thread *thread; /* NULL: a helper */
@@ -80,8 +82,13 @@ void nursery_forget_plans(struct nursery *h);
 void newborn_interrupt(struct newborn *n);
 int newborn_hold(struct newborn *n, struct err *err);
 int newborn_go(struct newborn *n, struct err *err);
-/* The next stop as waitpid gives it, -ESRCH when it ended: .status says how. */
+/*
+ * The next stop as waitpid gives it, -ESRCH when it ended: .status says how. It takes
+ * microseconds; -ETIMEDOUT after ten seconds.
+ */
 int newborn_wait(struct newborn *n, int *status, struct err *err);
+/* The same without taking it: what is peeked at has still to be waited for. */
+int newborn_peek(const struct newborn *n, siginfo_t *info, struct err *err);
 
 /* Kill whatever lives and wait until it is gone. */
 void nursery_kill(struct nursery *h);

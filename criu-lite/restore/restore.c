@@ -327,7 +327,7 @@ static int commit(struct story *s, struct err *err)
 	if (rc < 0)
 		return rc;
 	phase(&s->phases, "leave");
-	gate_leave(&s->nursery);
+	gate_leave(&s->nursery, s->opt->say);
 	files_terminal_tell(&s->files);
 	arm_close(&s->arming, &s->loaded.tree, true);
 	return 0;
@@ -335,10 +335,14 @@ static int commit(struct story *s, struct err *err)
 
 /* --- the whole ---------------------------------------------------------------------------------- */
 
-/* A keystroke must neither stop us half-way nor end us without the one line that says why. */
+/*
+ * A keystroke must neither stop us half-way nor end us without the one line that
+ * says why. And SIGCHLD is waited for (newborn.c), which takes that it is blocked.
+ */
 static void hold_signals(struct story *s)
 {
-	static const int held[] = { SIGTSTP, SIGTTIN, SIGTTOU, SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	static const int held[] = { SIGTSTP, SIGTTIN, SIGTTOU, SIGINT,
+				    SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD };
 	sigset_t set;
 
 	sigemptyset(&set);
