@@ -4,13 +4,17 @@
 cd "$(dirname "$0")" || exit 1
 here=$PWD
 case ${FIRE:-fire} in
-fire) kills=50 step=20 writes=11 rounds=15 times=1 limit=600 ;;
-stress-fire) kills=${KILLS:-250} step=8 writes=1 rounds=300 times=40 limit=7200 ;;
+fire) kills=50 restores=10 step=20 images=20 writes=11 rounds=15 times=1 limit=600 ;;
+stress-fire) kills=${KILLS:-250} restores=200 step=8 images=1 writes=1 rounds=300 times=40 limit=7200 ;;
 *) exit 2 ;;
 esac
 
 for victim in avx go stopped seccomp; do
 	echo "fire/kill-dump-$victim $limit $here/kill-dump $victim $kills"
+done
+echo "fire/kill-restore $limit $here/kill-restore $restores"
+for how in verify list show; do
+	echo "fire/fail-calls-image-$how $limit $here/fail-calls $how $images"
 done
 # Under stress eight at a time go through every call.
 first=1

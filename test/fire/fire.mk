@@ -2,9 +2,13 @@
 #   make check-fire       a short choice of them
 #   make stress-fire      all; KILLS=N kills of each victim (default 250)
 FIRE_BIN = $(TESTBIN)/fire
-FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover victim judge victim-go)
+FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover grove victim judge victim-go)
 
 $(FIRE_BIN)/trap $(FIRE_BIN)/mover: $(FIRE_BIN)/%: test/fire/%.c
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CFLAGS) -o $@ $<
+
+$(FIRE_BIN)/grove: test/fire/grove.c test/rescue/report.h
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
 

@@ -41,19 +41,74 @@ state()
 	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null
 }
 
-# The last thing a rescue does is to unmap scratch; then nobody must be left who holds it.
-unharmed()
+# The last thing a rescue does is to unmap scratch.
+unscathed()
 {
 	until_true "! grep -q ' [r-][w-][x-]s .*/dev/zero' /proc/$pid/maps"
+}
+
+# It goes on, nobody holds it, and it finds nothing wrong.
+alive()
+{
 	kill -0 "$pid" 2>/dev/null || fail "$name: it is dead after: $*"
 	grep -q '^TracerPid:	0$' "/proc/$pid/status" || fail "$name: still traced after: $*"
 	"$fire/judge" "$work/$name" alive || fail "$name: harm after: $*"
+}
+
+unharmed()
+{
+	unscathed
+	alive "$@"
+}
+
+# --- a grove (grove.c), of $tasks tasks ---
+
+grove_pids()
+{
+	tr '\n' ',' <"$work/grove.pids" | sed 's/,$//'
+}
+
+# Killed, but not reaped, is gone.
+grove_living()
+{
+	ps -o stat= -p "$(grove_pids)" | grep -vc '^[ZX]'
+}
+
+# In the end, that is: those that die may take a moment.
+grove_all_or_none()
+{
+	until_true '[ "$(grove_living)" = 0 ] || [ "$(grove_living)" = $tasks ]'
+	all_or_none=none
+	[ "$(grove_living)" = 0 ] && return
+	"$fire/judge" "$work/grove" alive || fail "harm after: $moment"
+	[ "$(grove_living)" = "$tasks" ] || fail "$(grove_living) of $tasks tasks live after: $moment"
+	all_or_none=all
+}
+
+# Who sees his parent go before him takes that for damage: it is forgotten.
+grove_end()
+{
+	xargs -r kill -9 <"$work/grove.pids" 2>/dev/null
+	until_true '[ -z "$(ps -o stat= -p "$(grove_pids)")" ]'
+	printf '\0\0\0\0' | dd of="$work/grove" bs=1 seek=4 conv=notrunc status=none
 }
 
 # A number from 1 to $1.
 random()
 {
 	echo $(($(od -An -N4 -tu4 /dev/urandom) % $1 + 1))
+}
+
+# draw_call FILE: a call, $at, of the whole run whose phases trap wrote to FILE. Half of
+# the moments are any call; half are any phase first, so that short ones are hit too.
+draw_call()
+{
+	at=$(awk -v any="$(random 2)" -v a="$(random 100000)" -v b="$(random 100000)" '
+		NR > 1 && $2 > 0 { calls[n++] = $2; all += $2 }
+		END { if (any == 2) { print int(1 + (all - 1) * a / 100000); exit }
+			phase = int((n - 1) * a / 100000 + 0.5)
+			for (i = 0; i < phase; i++) before += calls[i]
+			print int(before + 1 + (calls[phase] - 1) * b / 100000) }' "$1")
 }
 
 newest()

@@ -1,18 +1,19 @@
 /*
  * trap.c - run a tool and interfere with its n-th system call.
  *
- *	trap [-D DIR] [-w] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N] PROGRAM [ARG...]
+ *	trap [-D DIR] [-w | -c CALL] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N] PROGRAM [ARG...]
  *
- * Calls of the first thread are counted, from the first that names DIR on (what
+ * Calls of all its threads are counted, from the first that names DIR on (what
  * the dynamic loader does is no matter of ours); with -w only those that change
- * files below DIR. -k kills the tool as it enters call N, or US microseconds
+ * files below DIR, with -c those of the number CALL. -k kills the tool as it enters call N, or US microseconds
  * later; -f makes call N fail, with an error that fits it; -s makes a write
  * short, if call N is one, and the next one fail for want of room. FILE gets one line:
  * "calls N hit PHASE CALL", then a line "PHASE CALLS" for each phase. Exits as the
- * tool does, or with 128 + its signal.
+ * tool does, or with 128 + its signal. What it forks is not followed.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,31 +21,57 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum phase { PREPARE, FREEZE, INSIDE, PAGES, LEAVE, THAW, WRITE, SYNC, PUBLISH, N_PHASES };
-static const char *const phase_names[] = { "prepare", "freeze", "inside", "pages",  "leave",
-					   "thaw",    "write",	"sync",	  "publish" };
+/* Of sd-dump; then those of sd-restore. */
+enum phase {
+	PREPARE,
+	FREEZE,
+	INSIDE,
+	PAGES,
+	LEAVE,
+	THAW,
+	WRITE,
+	SYNC,
+	PUBLISH,
+	BUILD,
+	COMMITTED,
+	N_PHASES
+};
+static const char *const phase_names[] = { "prepare", "freeze", "inside",   "pages",
+					   "leave",   "thaw",	"write",    "sync",
+					   "publish", "build",	"committed" };
+
+enum { MAX_THREADS = 64 };
+
+/* One thread of the tool, between the entry and the exit of a call. */
+struct thread {
+	pid_t tid;     /* 0: a free place */
+	int fail_exit; /* the errno with which this call is to end; 0: its own result */
+	bool changed;  /* its arguments are to be as they were when it ends */
+	struct user_regs_struct own;
+};
 
 struct trap {
 	const char *dir, *out;
-	bool writes_only, counting, called;
+	bool writes_only, counting;
+	long only_call; /* -1: all */
 	long kill_at, fail_at, short_at;
 	long delay_us;
 	int with; /* this errno, not the one that fits */
 	pid_t pid;
+	struct thread thread[MAX_THREADS];
 	long calls, in_phase[N_PHASES];
 	enum phase phase;
 	enum phase hit_phase;
-	long hit_call; /* its number; -1: none was hit */
-	int fail_exit; /* the errno with which this call is to end; 0: its own result */
-	bool changed;  /* its arguments are to be as they were when it ends */
-	struct user_regs_struct own;
+	long hit_call;	/* its number; -1: none was hit */
 	bool room_gone; /* after a short write */
+	bool gate_opens;
 };
 
 static void die(const char *what)
@@ -64,6 +91,14 @@ static void read_string(const struct trap *t, unsigned long at, char *buf, size_
 	remote.iov_len = local.iov_len;
 	n = process_vm_readv(t->pid, &local, 1, &remote, 1, 0);
 	buf[n < 0 ? 0 : n] = 0;
+}
+
+static unsigned long read_word(const struct trap *t, unsigned long at)
+{
+	unsigned long word = 0;
+	struct iovec local = { &word, sizeof(word) }, remote = { (void *)at, sizeof(word) };
+
+	return process_vm_readv(t->pid, &local, 1, &remote, 1, 0) == sizeof(word) ? word : 0;
 }
 
 /* The path of a call that has one, else "". */
@@ -86,7 +121,8 @@ static void call_path(const struct trap *t, const struct user_regs_struct *r, ch
 	}
 }
 
-static bool below_dir(const struct trap *t, int fd)
+/* Does what descriptor @fd of the tool is open on begin so? */
+static bool leads_to(const struct trap *t, int fd, const char *begin)
 {
 	char link[64], path[512];
 	ssize_t n;
@@ -94,7 +130,12 @@ static bool below_dir(const struct trap *t, int fd)
 	snprintf(link, sizeof(link), "/proc/%d/fd/%d", t->pid, fd);
 	n = readlink(link, path, sizeof(path) - 1);
 	path[n < 0 ? 0 : n] = 0;
-	return strncmp(path, t->dir, strlen(t->dir)) == 0;
+	return strncmp(path, begin, strlen(begin)) == 0;
+}
+
+static bool below_dir(const struct trap *t, int fd)
+{
+	return leads_to(t, fd, t->dir);
 }
 
 static bool changes_files(const struct trap *t, const struct user_regs_struct *r)
@@ -124,7 +165,7 @@ static bool changes_files(const struct trap *t, const struct user_regs_struct *r
 	return false;
 }
 
-/* How far a dump has come, from the calls that begin each phase. */
+/* How far a tool has come, from the calls that begin each phase. */
 static void follow_phase(struct trap *t, const struct user_regs_struct *r, const char *path)
 {
 	long nr = (long)r->orig_rax;
@@ -134,6 +175,14 @@ static void follow_phase(struct trap *t, const struct user_regs_struct *r, const
 	case PREPARE:
 		if (request && r->rdi == PTRACE_SEIZE)
 			t->phase = FREEZE;
+		if (nr == SYS_clone3 && !(read_word(t, r->rdi) & CLONE_THREAD))
+			t->phase = BUILD;
+		break;
+	case BUILD:
+		/* The byte into the gate: what follows is behind it. */
+		if (t->gate_opens)
+			t->phase = COMMITTED;
+		t->gate_opens = nr == SYS_write && r->rdx == 1 && leads_to(t, (int)r->rdi, "pipe:");
 		break;
 	case FREEZE:
 		if (strstr(path, "map_files"))
@@ -185,6 +234,7 @@ static const struct {
 	{ SYS_getuid, { 0, 0 } },
 	{ SYS_umask, { 0, 0 } },
 	{ SYS_set_robust_list, { 0, 0 } },
+	{ SYS_rseq, { 0, 0 } }, /* the C library would end us */
 	{ SYS_sched_yield, { 0, 0 } },
 	{ SYS_restart_syscall, { 0, 0 } },
 	{ SYS_read, { EIO, ENOMEM } },
@@ -225,13 +275,6 @@ static const struct {
 	{ SYS_getrandom, { EINTR, EINTR } },
 };
 
-/* Requests that a tracee which is held cannot refuse. */
-static bool only_fails_when_gone(long request)
-{
-	return request == PTRACE_SYSCALL || request == PTRACE_DETACH ||
-	       request == PTRACE_INTERRUPT || request == PTRACE_GET_SYSCALL_INFO;
-}
-
 static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
 {
 	long nr = (long)r->orig_rax;
@@ -239,8 +282,6 @@ static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
 
 	/* Waking somebody up does not fail. */
 	if (nr == SYS_futex && (r->rsi & 127) == 1)
-		return 0;
-	if (nr == SYS_ptrace && only_fails_when_gone((long)r->rdi))
 		return 0;
 	for (size_t i = 0; i < sizeof(fits) / sizeof(*fits); i++)
 		if (fits[i].nr == nr)
@@ -250,9 +291,9 @@ static int fitting_error(const struct trap *t, const struct user_regs_struct *r)
 
 /* --- interference ---------------------------------------------------------------------------- */
 
-static void hit(struct trap *t, const struct user_regs_struct *r)
+static void hit(struct trap *t, struct thread *th, const struct user_regs_struct *r)
 {
-	t->own = *r;
+	th->own = *r;
 	t->hit_call = (long)r->orig_rax;
 	t->hit_phase = t->phase;
 }
@@ -261,21 +302,21 @@ static void hit(struct trap *t, const struct user_regs_struct *r)
  * The call is not made, with two exceptions: close closes whatever it says, and
  * brk has no errors: it answers where the break is, as if asked for that.
  */
-static void make_it_fail(struct trap *t, struct user_regs_struct *r, int error)
+static void make_it_fail(struct trap *t, struct thread *th, struct user_regs_struct *r, int error)
 {
 	if (!error)
 		return;
-	hit(t, r);
+	hit(t, th, r);
 	if (r->orig_rax != SYS_brk)
-		t->fail_exit = error;
+		th->fail_exit = error;
 	if (r->orig_rax == SYS_close)
 		return;
-	t->changed = true;
+	th->changed = true;
 	if (r->orig_rax == SYS_brk)
 		r->rdi = 0;
 	else
 		r->orig_rax = (unsigned long)-1;
-	if (ptrace(PTRACE_SETREGS, t->pid, NULL, r) < 0)
+	if (ptrace(PTRACE_SETREGS, th->tid, NULL, r) < 0)
 		die("PTRACE_SETREGS");
 }
 
@@ -284,33 +325,40 @@ static bool is_write(long nr)
 	return nr == SYS_write || nr == SYS_pwrite64;
 }
 
-static void make_it_short(struct trap *t, struct user_regs_struct *r)
+static void make_it_short(struct trap *t, struct thread *th, struct user_regs_struct *r)
 {
-	hit(t, r);
-	t->room_gone = t->changed = true;
+	hit(t, th, r);
+	t->room_gone = th->changed = true;
 	r->rdx /= 2;
-	if (ptrace(PTRACE_SETREGS, t->pid, NULL, r) < 0)
+	if (ptrace(PTRACE_SETREGS, th->tid, NULL, r) < 0)
 		die("PTRACE_SETREGS");
 }
 
-static void kill_it(struct trap *t, const struct user_regs_struct *r)
-{
-	struct timespec wait = { t->delay_us / 1000000, t->delay_us % 1000000 * 1000 };
+static pid_t doomed;
 
-	hit(t, r);
-	if (t->delay_us) {
-		ptrace(PTRACE_DETACH, t->pid, NULL, NULL);
-		nanosleep(&wait, NULL);
-	}
-	kill(t->pid, SIGKILL);
+static void kill_late(int sig)
+{
+	kill(doomed, SIGKILL);
 }
 
-static void on_entry(struct trap *t)
+static void kill_it(struct trap *t, struct thread *th, const struct user_regs_struct *r)
+{
+	struct itimerval late = { .it_value = { t->delay_us / 1000000, t->delay_us % 1000000 } };
+
+	hit(t, th, r);
+	doomed = t->pid;
+	if (t->delay_us)
+		setitimer(ITIMER_REAL, &late, NULL);
+	else
+		kill(t->pid, SIGKILL);
+}
+
+static void on_entry(struct trap *t, struct thread *th)
 {
 	struct user_regs_struct r;
 	char path[512];
 
-	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) < 0)
+	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &r) < 0)
 		return;
 	call_path(t, &r, path, sizeof(path));
 	t->counting = t->counting || strncmp(path, t->dir, strlen(t->dir)) == 0;
@@ -319,66 +367,105 @@ static void on_entry(struct trap *t)
 	follow_phase(t, &r, path);
 	if (t->writes_only && !changes_files(t, &r))
 		return;
+	if (t->only_call >= 0 && t->only_call != (long)r.orig_rax)
+		return;
 	t->calls++;
 	t->in_phase[t->phase]++;
 	if (t->calls == t->kill_at)
-		kill_it(t, &r);
+		kill_it(t, th, &r);
 	else if (t->calls == t->fail_at)
-		make_it_fail(t, &r, fitting_error(t, &r));
+		make_it_fail(t, th, &r, fitting_error(t, &r));
 	else if (t->room_gone && is_write((long)r.orig_rax))
-		make_it_fail(t, &r, ENOSPC);
+		make_it_fail(t, th, &r, ENOSPC);
 	else if (t->calls == t->short_at && is_write((long)r.orig_rax))
-		make_it_short(t, &r);
+		make_it_short(t, th, &r);
 }
 
 /* Callers trust that registers hold the arguments still. */
-static void on_exit_of_call(struct trap *t)
+static void on_exit_of_call(struct thread *th)
 {
 	struct user_regs_struct r;
 
-	if (!t->fail_exit && !t->changed)
+	if (!th->fail_exit && !th->changed)
 		return;
-	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) == 0) {
-		r.rdi = t->own.rdi;
-		r.rdx = t->own.rdx;
-		if (t->fail_exit)
-			r.rax = (unsigned long)-t->fail_exit;
-		ptrace(PTRACE_SETREGS, t->pid, NULL, &r);
+	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &r) == 0) {
+		r.rdi = th->own.rdi;
+		r.rdx = th->own.rdx;
+		if (th->fail_exit)
+			r.rax = (unsigned long)-th->fail_exit;
+		ptrace(PTRACE_SETREGS, th->tid, NULL, &r);
 	}
-	t->fail_exit = 0;
-	t->changed = false;
+	th->fail_exit = 0;
+	th->changed = false;
 }
 
-static void on_call_stop(struct trap *t)
+static void on_call_stop(struct trap *t, struct thread *th)
 {
 	struct __ptrace_syscall_info info = {};
 
-	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->pid, sizeof(info), &info) < 0)
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, th->tid, sizeof(info), &info) < 0)
 		return;
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
-		on_entry(t);
+		on_entry(t, th);
 	else if (info.op == PTRACE_SYSCALL_INFO_EXIT)
-		on_exit_of_call(t);
+		on_exit_of_call(th);
+}
+
+/* The place of @tid, a new one if it was never seen. */
+static struct thread *thread_of(struct trap *t, pid_t tid)
+{
+	struct thread *free_place = NULL;
+
+	for (int i = 0; i < MAX_THREADS; i++) {
+		if (t->thread[i].tid == tid)
+			return &t->thread[i];
+		if (!t->thread[i].tid && !free_place)
+			free_place = &t->thread[i];
+	}
+	if (!free_place) {
+		fprintf(stderr, "trap: more than %d threads\n", MAX_THREADS);
+		exit(125);
+	}
+	*free_place = (struct thread) { .tid = tid };
+	return free_place;
+}
+
+/* A signal of the tool's own is given on; stops of ours are not. */
+static int signal_of_stop(struct trap *t, struct thread *th, int status)
+{
+	int sig = WSTOPSIG(status);
+
+	if (sig == (SIGTRAP | 0x80)) {
+		on_call_stop(t, th);
+		return 0;
+	}
+	return status >> 16 || sig == SIGTRAP || (sig == SIGSTOP && th->tid != t->pid) ? 0 : sig;
 }
 
 static int run(struct trap *t)
 {
 	int status, sig = 0;
+	pid_t tid = t->pid;
 
 	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, t->pid, NULL, sig) < 0 && errno != ESRCH)
+		struct thread *th;
+
+		if (tid && ptrace(PTRACE_SYSCALL, tid, NULL, sig) < 0 && errno != ESRCH)
 			die("PTRACE_SYSCALL");
-		if (waitpid(t->pid, &status, 0) < 0)
+		tid = waitpid(-1, &status, __WALL);
+		if (tid < 0 && errno == EINTR)
+			tid = 0;
+		else if (tid < 0)
 			die("waitpid");
-		if (!WIFSTOPPED(status))
+		if (!tid)
+			continue;
+		if (!WIFSTOPPED(status) && tid == t->pid)
 			return status;
-		sig = WSTOPSIG(status);
-		if (sig == (SIGTRAP | 0x80)) {
-			on_call_stop(t);
-			sig = 0;
-		} else if (status >> 16 || sig == SIGTRAP) {
-			sig = 0;
-		}
+		th = thread_of(t, tid);
+		if (WIFSTOPPED(status))
+			sig = signal_of_stop(t, th, status);
+		else
+			tid = th->tid = 0;
 	}
 }
 
@@ -386,6 +473,7 @@ static void start(struct trap *t, char **argv)
 {
 	int status;
 
+	signal(SIGALRM, kill_late);
 	t->pid = fork();
 	if (t->pid < 0)
 		die("fork");
@@ -398,7 +486,8 @@ static void start(struct trap *t, char **argv)
 	if (waitpid(t->pid, &status, 0) < 0 || !WIFSTOPPED(status))
 		die("start");
 	if (ptrace(PTRACE_SETOPTIONS, t->pid, NULL,
-		   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC) < 0)
+		   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC |
+			   PTRACE_O_TRACECLONE) < 0)
 		die("PTRACE_SETOPTIONS");
 }
 
@@ -418,16 +507,19 @@ static void tell(const struct trap *t)
 
 int main(int argc, char **argv)
 {
-	struct trap t = { .dir = "", .hit_call = -1 };
+	struct trap t = { .dir = "", .hit_call = -1, .only_call = -1 };
 	int o, status;
 
-	while ((o = getopt(argc, argv, "+D:wo:k:u:f:e:s:")) != -1) {
+	while ((o = getopt(argc, argv, "+D:wc:o:k:u:f:e:s:")) != -1) {
 		switch (o) {
 		case 'D':
 			t.dir = optarg;
 			break;
 		case 'w':
 			t.writes_only = true;
+			break;
+		case 'c':
+			t.only_call = atol(optarg);
 			break;
 		case 'o':
 			t.out = optarg;
