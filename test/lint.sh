@@ -13,7 +13,7 @@ format)
 	clang-format --dry-run -Werror $sources
 	;;
 gcc | clang)
-	make -s CC="$1" BUILD="$BUILD/lint-$1" CFLAGS="-O2 -g -Werror" all units test-programs
+	make -s CC="$1" BUILD="$BUILD/lint-$1" CFLAGS="-O2 -g -Werror" all units test-programs fire-programs
 	;;
 cppcheck)
 	# shellcheck disable=SC2086
