@@ -19,6 +19,11 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -DSD_VERSION='"$(VERSION)"' $(WARN) $(CFL
 	   -fPIE -I. -I$(BUILD) $(shell pkg-config --cflags $(PKGS))
 LIBS	:= $(shell pkg-config --libs $(PKGS)) -pthread
 
+# The programs are run again and again and end at once: finding and binding shared
+# libraries took more time than many a dump. `make STATIC=` links with them as ever.
+STATIC	?= $(if $(SANITIZE),,-static-pie)
+PROGRAM_LIBS := $(if $(STATIC),$(shell pkg-config --static --libs $(PKGS)) -pthread,$(LIBS))
+
 # Highest room first: the order in which the linker wants them.
 ROOMS	:= criu-lite/restore criu-lite/dump criu-lite/task criu-lite/file criu-lite/track \
 	   criu-lite/remote criu-lite/arch/x86-64 criu-lite/proc images proto base
@@ -74,7 +79,7 @@ $(OBJ)/%.o: %.S
 CMD_COMMON := $(patsubst %.c,$(OBJ)/%.o,$(filter-out criu-lite/cmd/sd-%,$(wildcard criu-lite/cmd/*.c)))
 
 $(PROGRAMS): $(BUILD)/%: $(OBJ)/criu-lite/cmd/%.o $(CMD_COMMON) $(LIBFILES)
-	$(CC) $(ALL_CFLAGS) -pie -o $@ $< $(CMD_COMMON) -Wl,--start-group $(LIBFILES) -Wl,--end-group $(LIBS)
+	$(CC) $(ALL_CFLAGS) $(or $(STATIC),-pie) -o $@ $< $(CMD_COMMON) -Wl,--start-group $(LIBFILES) -Wl,--end-group $(PROGRAM_LIBS)
 
 $(BUILD)/%: Documentation/%.scd
 	@mkdir -p $(@D)

@@ -85,10 +85,22 @@ static void early_smaps(struct memory_save *m, const struct proc_dir *dir,
 		ARRAY_PUSH(m->early, m->n, m->cap, e);
 }
 
-/* Where there are few pages it does not matter how many of them are written. */
-static void early_pages(struct saver *s, const struct proc_dir *dir, const struct proc_stat *st)
+static uint64_t anonymous_pages(const struct proc_dir *dir)
 {
-	uint64_t all = st->rss;
+	uint64_t resident = 0, shared = 0;
+	scoped char *statm = NULL;
+	size_t len;
+
+	if (proc_read(dir, "statm", &statm, &len, NULL) < 0 ||
+	    sscanf(statm, "%*s %" SCNu64 " %" SCNu64, &resident, &shared) != 2)
+		return 0;
+	return resident > shared ? resident - shared : 0;
+}
+
+/* Where there are few pages it does not matter how many of them are written. */
+static void early_pages(struct saver *s, const struct proc_dir *dir)
+{
+	uint64_t all = anonymous_pages(dir);
 	uint64_t written = all > FEW_PAGES ? track_expect(s->track, dir) : all;
 
 	s->memory->expected += (written < all ? written : all) * PAGE_SIZE;
@@ -101,7 +113,7 @@ static void early_one(struct saver *s, const struct proc_dir *dir)
 	if (proc_stat_read(dir, &st, NULL) < 0)
 		return;
 	early_smaps(s->memory, dir, &st);
-	early_pages(s, dir, &st);
+	early_pages(s, dir);
 }
 
 static void early_tree(struct saver *s, pid_t pid, int depth)

@@ -58,8 +58,8 @@ struct spool *spool_new(size_t expected)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (s->ring == MAP_FAILED)
 		abort();
-	if (hold && expected >= SPOOL_ROOM)
-		fault_in(s->ring, expected + SPOOL_ROOM);
+	if (hold)
+		fault_in(s->ring, expected);
 	s->last = &s->first;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->turn, NULL);
