@@ -91,7 +91,13 @@ int file_path_check(const char *path, const struct stat *st, uint64_t mount, str
 		return err_set(err, ERR_REFUSED,
 			       "%s, whose path leads to another file by now, is not supported",
 			       path);
-	leads_to = mount_of(AT_FDCWD, path, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0);
+	/*
+	 * A folder is what is mounted below it; any other file is the same by whatever mount it is
+	 * reached (often that of the namespace where a program was started).
+	 */
+	if (!S_ISDIR(st->st_mode))
+		return 0;
+	leads_to = mount_of(AT_FDCWD, path, 0);
 	if (mount && leads_to && mount != leads_to)
 		return err_set(err, ERR_REFUSED,
 			       "%s, open on another mount than its path leads to, is not supported",

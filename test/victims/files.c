@@ -9,9 +9,11 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
@@ -66,6 +68,22 @@ VICTIM(same_file_twice)
 	ready();
 	SYS(lseek(a, 30, SEEK_SET));
 	CHECK(lseek(b, 0, SEEK_CUR) == 20, "two descriptions have become one");
+}
+
+/* As one that was opened before its program came to this mount namespace. */
+VICTIM(other_mount)
+{
+	int tree = SYS(syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+	int fd = SYS(openat(tree, "etc/passwd", O_RDONLY));
+	struct stat a, b;
+
+	close(tree);
+	SYS(lseek(fd, 7, SEEK_SET));
+	SYS(fstat(fd, &a));
+	ready();
+	SYS(fstat(fd, &b));
+	CHECK(a.st_dev == b.st_dev && a.st_ino == b.st_ino, "another file");
+	CHECK(lseek(fd, 0, SEEK_CUR) == 7, "position lost");
 }
 
 VICTIM(directory)

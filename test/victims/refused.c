@@ -220,14 +220,6 @@ static int get_mount(void)
 	return syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 }
 
-/* A file that is seen through it. */
-static int get_mounted(void)
-{
-	int tree = get_mount();
-
-	return tree < 0 ? -1 : openat(tree, "etc/passwd", O_RDONLY);
-}
-
 static int get_mount_context(void)
 {
 	return syscall(SYS_fsopen, "tmpfs", 0);
@@ -369,7 +361,6 @@ static const struct {
 	{ "pts", get_pts, "pty|terminal" },
 	{ "namespace", get_namespace, "namespace" },
 	{ "mount", get_mount, "mount" },
-	{ "mounted", get_mounted, "mount" },
 	{ "mount-context", get_mount_context, "mount context" },
 	{ "landlock", get_landlock, "landlock|landlock-ruleset" },
 	{ "seccomp-listener", get_seccomp_listener, "seccomp listener" },
