@@ -1,50 +1,16 @@
 /* machine.c - describing and comparing processors, kernels and vdsos. */
 #include "criu-lite/arch/x86-64/machine.h"
 #include "base/mem.h"
+#include "criu-lite/arch/x86-64/cpu.h"
+#include "criu-lite/arch/x86-64/xstate.h"
 #include "criu-lite/proc/maps.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <xxhash.h>
-
-static const struct {
-	unsigned bit;
-	const char *name;
-} xfeature_names[] = {
-	{ 0, "x87" },
-	{ 1, "SSE" },
-	{ 2, "AVX" },
-	{ 3, "MPX bounds" },
-	{ 4, "MPX csr" },
-	{ 5, "AVX-512 opmask" },
-	{ 6, "AVX-512 upper halves" },
-	{ 7, "AVX-512 high registers" },
-	{ 9, "PKRU" },
-	{ 17, "AMX configuration" },
-	{ 18, "AMX tiles" },
-};
-
-static uint64_t xcr0(void)
-{
-	unsigned a, b, c, d;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-		return 3;
-	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return (uint64_t)d << 32 | a;
-}
-
-static uint32_t xsave_size(void)
-{
-	unsigned a, b, c, d;
-
-	if (!__get_cpuid_count(0xd, 0, &a, &b, &c, &d))
-		return 512;
-	return b;
-}
 
 int machine_vdso(struct vdso_place *v, struct err *err)
 {
@@ -89,6 +55,19 @@ static int read_boot_id(char **out, struct err *err)
 	return 0;
 }
 
+static void describe_processor(SdCheckpoint *c)
+{
+	size_t n;
+	scoped const char **name = cpu_features(&n);
+
+	c->has_xfeatures = c->has_xsave_size = true;
+	c->xfeatures = xstate_host_features();
+	c->xsave_size = xstate_len(c->xfeatures);
+	c->cpu_features = xcalloc(n, sizeof(*c->cpu_features));
+	for (size_t i = 0; i < n; i++)
+		c->cpu_features[c->n_cpu_features++] = xstrdup(name[i]);
+}
+
 int machine_describe(SdCheckpoint *c, struct err *err)
 {
 	struct vdso_place v;
@@ -102,54 +81,104 @@ int machine_describe(SdCheckpoint *c, struct err *err)
 	uname(&u);
 	c->kernel_release = xstrdup(u.release);
 	c->machine = xstrdup(u.machine);
-	c->has_xfeatures = c->has_xsave_size = c->has_vdso_size = c->has_vdso_hash = true;
-	c->xfeatures = xcr0();
-	c->xsave_size = xsave_size();
+	describe_processor(c);
+	c->has_vdso_size = c->has_vdso_hash = true;
 	c->vdso_size = v.vdso_end - v.vdso;
 	c->vdso_hash = XXH3_64bits((const void *)(uintptr_t)v.vdso, c->vdso_size);
 	return 0;
 }
 
-static int check_processor(const SdCheckpoint *c, struct err *err)
+/* One after the other, each behind a blank. */
+static void add_word(char **list, const char *word)
 {
-	uint64_t lacks = c->xfeatures & ~xcr0();
+	char *longer = xasprintf("%s %s", *list ? *list : "", word);
 
-	if (!c->has_xfeatures || !lacks)
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(xfeature_names); i++)
-		if (lacks >> xfeature_names[i].bit & 1)
-			return err_set(err, ERR_REFUSED,
-				       "the checkpoint was made on a processor with %s (xstate "
-				       "component %u), which this one does not have",
-				       xfeature_names[i].name, xfeature_names[i].bit);
-	return err_set(err, ERR_REFUSED,
-		       "the checkpoint was made on a processor with xstate components %#llx that "
-		       "this one does not have",
-		       (unsigned long long)lacks);
+	free(*list);
+	*list = longer;
+}
+
+static void check_processor(const SdCheckpoint *c, struct refusals *r)
+{
+	scoped char *missing = NULL;
+
+	for (size_t i = 0; i < c->n_cpu_features; i++)
+		if (!cpu_has(c->cpu_features[i]))
+			add_word(&missing, c->cpu_features[i]);
+	if (missing)
+		refuse(r, "the processor where the checkpoint was made has what this one lacks:%s",
+		       missing);
+}
+
+static bool had(const SdCheckpoint *c, const char *feature)
+{
+	for (size_t i = 0; i < c->n_cpu_features; i++)
+		if (!strcmp(c->cpu_features[i], feature))
+			return true;
+	return false;
+}
+
+/*
+ * Fewer registers cannot hold what was in them. More are a danger: the dynamic linker
+ * saves all that there are with XSAVE around each first call of a function, into as much
+ * stack as the registers took when the program started. XSAVEC leaves out what is not in use.
+ */
+static void check_registers(const SdCheckpoint *c, struct refusals *r)
+{
+	uint64_t here = xstate_host_features();
+	uint64_t less = c->xfeatures & ~here, more = here & ~c->xfeatures;
+
+	if (!c->has_xfeatures)
+		return;
+	if (had(c, "xsavec"))
+		more = 0;
+	for (unsigned int nr = 0; nr < 64; nr++) {
+		if (less >> nr & 1)
+			refuse(r, "this processor has no registers for %s (xstate component %u)",
+			       xstate_feature_name(nr), nr);
+		if (more >> nr & 1)
+			refuse(r,
+			       "this processor has registers for %s (xstate component %u), for "
+			       "which the programs have left no room",
+			       xstate_feature_name(nr), nr);
+	}
+}
+
+static void check_kernel(const SdCheckpoint *c, const struct vdso_place *v, struct refusals *r)
+{
+	struct utsname u;
+
+	uname(&u);
+	if (c->machine && strcmp(c->machine, u.machine))
+		refuse(r, "the checkpoint is for %s, this machine is %s", c->machine, u.machine);
+	if (!c->has_vdso_hash || !c->has_vdso_size)
+		return;
+	if (c->vdso_size == v->vdso_end - v->vdso &&
+	    c->vdso_hash == XXH3_64bits((const void *)(uintptr_t)v->vdso, c->vdso_size))
+		return;
+	if (c->kernel_release && !strcmp(c->kernel_release, u.release))
+		refuse(r,
+		       "the vdso of kernel %s is another one here: the kernel patches it to suit "
+		       "the processor",
+		       u.release);
+	else
+		refuse(r,
+		       "the vdso of kernel %s, where the checkpoint was made, is not the vdso "
+		       "of this kernel (%s): restore it under the kernel it comes from",
+		       c->kernel_release ? c->kernel_release : "unknown", u.release);
 }
 
 int machine_check(const SdCheckpoint *c, struct err *err)
 {
+	struct refusals r = {};
 	struct vdso_place v;
-	struct utsname u;
-	int rc = check_processor(c, err);
+	int rc = machine_vdso(&v, err);
 
-	if (!rc)
-		rc = machine_vdso(&v, err);
 	if (rc < 0)
 		return rc;
-	uname(&u);
-	if (c->machine && strcmp(c->machine, u.machine))
-		return err_set(err, ERR_REFUSED, "the checkpoint is for %s, this machine is %s",
-			       c->machine, u.machine);
-	if (!c->has_vdso_hash || !c->has_vdso_size)
-		return 0;
-	if (c->vdso_size != v.vdso_end - v.vdso ||
-	    c->vdso_hash != XXH3_64bits((const void *)(uintptr_t)v.vdso, c->vdso_size))
-		return err_set(
-			err, ERR_REFUSED,
-			"the vdso of kernel %s, where the checkpoint was made, is not the vdso "
-			"of this kernel (%s): restore it under the kernel it comes from",
-			c->kernel_release, u.release);
-	return 0;
+	check_processor(c, &r);
+	check_registers(c, &r);
+	check_kernel(c, &v, &r);
+	rc = refusals_result(&r, err);
+	refusals_release(&r);
+	return rc;
 }

@@ -1,6 +1,6 @@
 /*
- * machine - what a checkpoint asks of the machine that restores it: processor
- * state components (CPUID leaf 0xd, XCR0), the kernel's vdso, boot and release.
+ * machine - what a checkpoint asks of the machine that restores it: instructions,
+ * processor state components (XCR0), the kernel's vdso, boot and release.
  */
 #ifndef ARCH_MACHINE_H
 #define ARCH_MACHINE_H
@@ -10,13 +10,16 @@
 
 #include <stdint.h>
 
-/* Fill boot_id, kernel_release, machine, xfeatures, xsave_size, vdso_size, vdso_hash of @c. */
+/*
+ * Fill boot_id, kernel_release, machine, xfeatures, xsave_size, cpu_features, vdso_size,
+ * vdso_hash of @c.
+ */
 int machine_describe(SdCheckpoint *c, struct err *err);
 
 /*
- * Can what was saved there go on here? ERR_REFUSED names the processor feature,
- * or the vdso and the two kernels, that differ. Fields that are absent are not
- * compared.
+ * Can what was saved there go on here? ERR_REFUSED names all that differs: each
+ * processor feature, and the vdso with the two kernels. Fields that are absent
+ * are not compared.
  */
 int machine_check(const SdCheckpoint *c, struct err *err);
 
