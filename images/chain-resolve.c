@@ -51,8 +51,11 @@ static int child_check(const struct chain_link *link, const struct chain_link *c
 	if (is_plain(child->info) &&
 	    (!link->info || strcmp(child->info->parent_id, link->info->chain_id)))
 		return err_set(err, -EBADMSG, "is not the one that its child was made on");
-	if (!is_plain(child->info) && link->info &&
-	    strcmp(child->info->chain_id, link->info->chain_id))
+	if (!is_plain(child->info) && !link->info)
+		return err_set(err, -EBADMSG,
+			       "criu-lite.img: is missing, which the parent of %s must have",
+			       child->name);
+	if (!is_plain(child->info) && strcmp(child->info->chain_id, link->info->chain_id))
 		return err_set(err, -EBADMSG, "criu-lite.img: is of another chain than %s",
 			       child->name);
 	return 0;

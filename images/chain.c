@@ -364,11 +364,20 @@ int chain_checkpoint(int chain_dirfd, uint32_t seq, struct err *err)
 	return fd < 0 ? err_errno(err, "checkpoint %u", seq) : fd;
 }
 
+/* Every checkpoint of ours has another file that is no one else's. */
+static bool is_ours(int checkpoint_dirfd)
+{
+	return faccessat(checkpoint_dirfd, "criu-lite-tasks.img", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int chain_info(SdCheckpoint **out, int checkpoint_dirfd, struct err *err)
 {
 	SdCheckpoint *info;
 	int rc = img_read_one(&info, err, checkpoint_dirfd, "criu-lite.img");
 
+	if (rc == -ENOENT && is_ours(checkpoint_dirfd))
+		return err_set(err, -EBADMSG,
+			       "criu-lite.img: is missing, and with it all checksums");
 	if (rc < 0)
 		return rc;
 	if (info->format_version != CHAIN_FORMAT_VERSION)

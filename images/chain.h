@@ -79,7 +79,10 @@ struct chain_at {
 
 /* Its directory, no links: a descriptor or a negative errno. */
 int chain_checkpoint(int chain_dirfd, uint32_t seq, struct err *err);
-/* Its criu-lite.img, verified. -ENOENT: written by another program. Caller frees. */
+/*
+ * Its criu-lite.img, verified. -ENOENT: written by another program. -EBADMSG: damaged, or missing
+ * although the images are ours. Caller frees.
+ */
 int chain_info(SdCheckpoint **out, int checkpoint_dirfd, struct err *err);
 /* Number of the parent by the link in it, 0 if none. Only ../NUMBER is accepted. */
 int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err);

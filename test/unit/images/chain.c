@@ -312,6 +312,30 @@ static void link_against_record(void **state)
 	chain_release(&c);
 }
 
+/* Without its record a checkpoint of ours would be restored as another program's: unchecked. */
+static void record_is_missed(void **state)
+{
+	struct tmp *t = *state;
+	struct chain *c = open_chain(t, CHAIN_WRITE);
+	SdCheckpoint *info;
+	struct err err = {};
+	int fd;
+
+	publish(c, 0);
+	publish(c, 1);
+	fd = chain_checkpoint(t->fd, 1, &err);
+	assert_int_equal(unlinkat(fd, "criu-lite.img", 0), 0);
+	assert_int_equal(chain_info(&info, fd, &err), -ENOENT);
+	assert_int_equal(follow(t, 2, &err), -EBADMSG);
+	assert_says(&err, "is missing, which the parent of checkpoint 2 must have");
+	put(fd, "criu-lite-tasks.img", "", 0);
+	assert_int_equal(chain_info(&info, fd, &err), -EBADMSG);
+	assert_int_equal(follow(t, 1, &err), -EBADMSG);
+	assert_says(&err, "is missing, and with it all checksums");
+	close(fd);
+	chain_release(&c);
+}
+
 static void note_fault(void *arg, const char *what)
 {
 	char *all = arg;
@@ -485,6 +509,7 @@ int main(void)
 		IMAGE_TEST(parents_elsewhere_are_refused),
 		IMAGE_TEST(loops_end),
 		IMAGE_TEST(link_against_record),
+		IMAGE_TEST(record_is_missed),
 		IMAGE_TEST(verify_finds_each_bit),
 		IMAGE_TEST(damage_is_local),
 		IMAGE_TEST(checks_small_files),
