@@ -405,11 +405,12 @@ static void drop_descriptors(const struct nursery *h, struct plan *p)
 	uint64_t gate = (uint64_t)h->busy_fd, tool = gate + 1;
 	size_t got, put;
 
-	plan_add(p, PLAN_MUST, "move the gate", SYS_dup3, (uint64_t)h->gate[0], gate, 0);
+	plan_add(p, PLAN_MUST, "move the gate", SYS_dup2, (uint64_t)h->gate[0], gate);
 	got = plan_add(p, PLAN_MUST, "open the tool (pidfd_open)", SYS_pidfd_open,
 		       (uint64_t)getpid(), 0);
 	p->row[got].flags |= ROW_KEEP;
-	put = plan_add(p, PLAN_MUST, "move the pidfd", SYS_dup3, 0, tool, 0);
+	/* Not dup3, which fails where the descriptor is in its place already. */
+	put = plan_add(p, PLAN_MUST, "move the pidfd", SYS_dup2, 0, tool);
 	p->row[put].use = 1;
 	plan_add(p, PLAN_MUST, "close all others", SYS_close_range, 0, gate - 1, 0);
 	plan_add(p, PLAN_MUST, "close all others", SYS_close_range, tool + 1, UINT32_MAX, 0);

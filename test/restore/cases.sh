@@ -253,4 +253,22 @@ case_many_threads()
 	restored
 }
 
+# A deep chain is many open folders: none may stand where a newborn wants its own.
+case_many_open_files()
+{
+	start_victim single
+	dump --kill
+	gone
+	for n in 50 55 56 57 58 59 60 61 62 63 64 65 100; do
+		rm -f "$dir/go" "$dir/pid"
+		python3 -c 'import os, sys
+for fd in range(3, int(sys.argv[1])):
+	os.dup2(0, fd)
+os.execv(sys.argv[2], sys.argv[2:])' $n "$BUILD/sd-restore" -D "$ckpt" --pidfile "$dir/pid" &
+		restorer=$!
+		wait_file "$dir/pid" $restorer && touch "$dir/go"
+		wait $restorer || fail "with $n open files: exit status $?"
+	done
+}
+
 "case_$(echo "$1" | tr - _)"
