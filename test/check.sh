@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests, suite by suite; the last line counts them all.
-#   check.sh [SUITE...]       units lint victims chain sanitized trackers real fire guest; stress stress-fire
+#   check.sh [SUITE...]       units lint victims chain sanitized trackers real fire fuzz guest; stress stress-fire
 # BUILD is the build folder; everything must be built already. K, a pattern,
 # chooses cases: K='*/pipe*' check.sh victims
 set -u
@@ -12,7 +12,7 @@ here=$PWD/test
 logs=$BUILD/test-logs
 mkdir -p "$logs"
 rm -f "$logs"/*.tap
-[ $# -gt 0 ] || set -- units lint victims chain sanitized trackers real fire guest
+[ $# -gt 0 ] || set -- units lint victims chain sanitized trackers real fire fuzz guest
 
 cases()
 {
@@ -65,6 +65,9 @@ cases()
 		for program in "$here"/real/*; do
 			[ -x "$program" ] && [ -f "$program" ] && echo "real/${program##*/} 300 $program"
 		done
+		;;
+	fuzz)
+		"$here/fuzz/run.sh" list
 		;;
 	fire | stress-fire)
 		FIRE=$1 "$here/fire/cases.sh"

@@ -50,7 +50,7 @@ deps-test:
 # What is missing may be what make itself needs to know, so make starts anew.
 check: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) all units test-programs fire-programs >/dev/null
-	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) sanitized-programs
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD) sanitized-programs fuzz-programs
 	@BUILD=$(BUILD) test/check.sh $(SUITES)
 
 stress: all test-programs fire-programs

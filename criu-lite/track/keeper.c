@@ -77,6 +77,19 @@ static int send_one(int sock, const struct kept *k)
 	return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(one) ? 0 : -errno;
 }
 
+/* A liar may send more descriptors than one, or one with an answer that is cut. */
+static void close_received(struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		const int *fd = (const int *)CMSG_DATA(c);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(*fd); n > 0; n--)
+			close(fd[n - 1]);
+	}
+}
+
 static int receive_one(int sock, struct kept *k)
 {
 	struct one one;
@@ -90,12 +103,16 @@ static int receive_one(int sock, struct kept *k)
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
 	struct cmsghdr *c;
+	ssize_t n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
 
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(one))
+	if (n < 0)
 		return -EPIPE;
 	c = CMSG_FIRSTHDR(&msg);
-	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+	if (n != (ssize_t)sizeof(one) || !c || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len != CMSG_LEN(sizeof(int))) {
+		close_received(&msg);
 		return -EBADMSG;
+	}
 	k->pid = one.pid;
 	k->start_time = one.start_time;
 	k->pidfd = -1;
