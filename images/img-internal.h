@@ -30,5 +30,8 @@ uint32_t get_le32(const unsigned char *p);
 /* A name that stays in its directory, else -EINVAL. */
 int img_format_name(char name[NAME_MAX + 1], struct err *err, const char *fmt, va_list ap)
 	__attribute__((format(printf, 3, 0)));
+/* The same, and what kind of image it names; -EINVAL: none. */
+int img_name_of_kind(char name[NAME_MAX + 1], const struct img_family **family, struct err *err,
+		     const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
 
 #endif

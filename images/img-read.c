@@ -180,14 +180,9 @@ static int vopen(struct img_reader **out, struct err *err, int dirfd, const char
 {
 	char name[NAME_MAX + 1];
 	const struct img_family *f;
-	int rc = img_format_name(name, err, fmt, ap);
+	int rc = img_name_of_kind(name, &f, err, fmt, ap);
 
-	if (rc < 0)
-		return rc;
-	f = img_family_of(name);
-	if (!f)
-		return err_set(err, -EINVAL, "%s: no image has such a name", name);
-	return open_as(out, f, dirfd, name, err);
+	return rc < 0 ? rc : open_as(out, f, dirfd, name, err);
 }
 
 int img_open(struct img_reader **out, struct err *err, int dirfd, const char *fmt, ...)

@@ -96,14 +96,9 @@ static int vcreate(struct img_writer **out, struct err *err, int dirfd, const ch
 {
 	char name[NAME_MAX + 1];
 	const struct img_family *f;
-	int rc = img_format_name(name, err, fmt, ap);
+	int rc = img_name_of_kind(name, &f, err, fmt, ap);
 
-	if (rc < 0)
-		return rc;
-	f = img_family_of(name);
-	if (!f)
-		return err_set(err, -EINVAL, "%s: no image has such a name", name);
-	return img_create_as(out, f, dirfd, name, err);
+	return rc < 0 ? rc : img_create_as(out, f, dirfd, name, err);
 }
 
 int img_create(struct img_writer **out, struct err *err, int dirfd, const char *fmt, ...)

@@ -96,6 +96,17 @@ int img_format_name(char name[NAME_MAX + 1], struct err *err, const char *fmt, v
 	return 0;
 }
 
+int img_name_of_kind(char name[NAME_MAX + 1], const struct img_family **family, struct err *err,
+		     const char *fmt, va_list ap)
+{
+	int rc = img_format_name(name, err, fmt, ap);
+
+	if (rc < 0)
+		return rc;
+	*family = img_family_of(name);
+	return *family ? 0 : err_set(err, -EINVAL, "%s: no image has such a name", name);
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);

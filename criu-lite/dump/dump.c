@@ -5,6 +5,7 @@
 #include "criu-lite/dump/ask.h"
 #include "criu-lite/dump/phases.h"
 #include "criu-lite/dump/write.h"
+#include "criu-lite/remote/hold.h"
 #include "criu-lite/task/memory.h"
 #include "criu-lite/track/track.h"
 #include "images/chain.h"
@@ -44,20 +45,10 @@ static void say(struct story *d, const char *fmt, ...)
 	d->opt->say(line);
 }
 
-/*
- * While a tree is held, a keystroke must not stop or end us half-way: these
- * signals wait until the tree goes on. And when memory runs out, the kernel
- * shall take us before it takes the task.
- */
+/* These signals wait until the tree goes on. */
 static void hold_signals(struct story *d)
 {
-	static const int held[] = { SIGTSTP, SIGTTIN, SIGTTOU, SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
-		sigaddset(&set, held[i]);
-	sigprocmask(SIG_BLOCK, &set, &d->mask);
+	hold_keystrokes(&d->mask);
 	d->holding = true;
 }
 
@@ -68,6 +59,7 @@ static void release_signals(struct story *d)
 	d->holding = false;
 }
 
+/* When memory runs out, the kernel shall take us before it takes the task. */
 static void prefer_us_to_the_task(void)
 {
 	scoped_fd fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

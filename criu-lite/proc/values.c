@@ -2,8 +2,10 @@
 #include "criu-lite/proc/values.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "criu-lite/proc/text.h"
@@ -225,6 +227,17 @@ int proc_syscall_read(const struct proc_dir *dir, struct proc_syscall *out, stru
 	int rc = proc_read(dir, "syscall", &buf, &len, err);
 
 	return rc < 0 ? rc : proc_syscall_parse(buf, len, out, err);
+}
+
+int proc_boot_id_read(char **out, struct err *err)
+{
+	scoped_fd fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	char text[37] = "";
+
+	if (fd < 0 || read(fd, text, 36) != 36)
+		return err_errno(err, "reading the kernel's boot id");
+	*out = xstrdup(text);
+	return 0;
 }
 
 int proc_wchan_read(const struct proc_dir *dir, char **out, struct err *err)

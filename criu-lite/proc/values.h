@@ -37,6 +37,9 @@ struct proc_syscall {
 int proc_syscall_read(const struct proc_dir *dir, struct proc_syscall *out, struct err *err);
 int proc_syscall_parse(const char *buf, size_t len, struct proc_syscall *out, struct err *err);
 
+/* Which start of the machine this is: 36 characters that no other has. free(*out). */
+int proc_boot_id_read(char **out, struct err *err);
+
 /* The kernel function it sleeps in, "0" when none; free(*out). */
 int proc_wchan_read(const struct proc_dir *dir, char **out, struct err *err);
 

@@ -162,20 +162,6 @@ int remote_enter(struct task *task, const struct freeze_options *opt, struct err
 	return rc;
 }
 
-static int give_back(struct tracee *t, struct err *err)
-{
-	int rc = xstate_set(t->tid, &t->xstate, err);
-
-	STEP();
-	if (rc == 0)
-		rc = tracee_set_mask(t, t->mask, err);
-	STEP();
-	if (rc == 0)
-		rc = regs_set(t->tid, &t->regs, err);
-	STEP();
-	return rc;
-}
-
 /* A thread that could not be brought back; 0: none. */
 static pid_t left_behind(const struct task *task)
 {
@@ -210,7 +196,7 @@ int remote_leave(struct task *task, struct err *err)
 	if (rc == 0)
 		rc = scratch_unmap(task, err);
 	if (rc == 0)
-		rc = give_back(t, err);
+		rc = tracee_give_back(t, err);
 	r->inside = t->inside = false;
 	scratch_forget(r);
 	if (rc == 0)

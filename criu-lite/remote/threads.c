@@ -175,14 +175,7 @@ static int leave_thread(struct group *g, size_t i, struct err *err)
 	if (rc == 0)
 		announce(r, i, 0);
 	if (rc == 0)
-		rc = xstate_set(t->tid, &t->xstate, err);
-	STEP();
-	if (rc == 0)
-		rc = tracee_set_mask(t, t->mask, err);
-	STEP();
-	if (rc == 0)
-		rc = regs_set(t->tid, &t->regs, err);
-	STEP();
+		rc = tracee_give_back(t, err);
 	/* Else it still needs its frame; see remote_leave. */
 	t->inside = rc < 0;
 	return rc;

@@ -177,6 +177,20 @@ int tracee_set_mask(struct tracee *t, uint64_t mask, struct err *err)
 	return 0;
 }
 
+int tracee_give_back(struct tracee *t, struct err *err)
+{
+	int rc = xstate_set(t->tid, &t->xstate, err);
+
+	STEP();
+	if (rc == 0)
+		rc = tracee_set_mask(t, t->mask, err);
+	STEP();
+	if (rc == 0)
+		rc = regs_set(t->tid, &t->regs, err);
+	STEP();
+	return rc;
+}
+
 /* struct rseq and struct rseq_cs of linux/rseq.h: the words that we look at. */
 struct rseq_section {
 	uint32_t version, flags;

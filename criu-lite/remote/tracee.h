@@ -66,6 +66,11 @@ void tracee_deliver(struct tracee *t);
 /* Read registers, mask and xstate of a held thread and settle its interrupted call at once. */
 int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err);
 
+/*
+ * Everything that it had, registers last: were they first, a death of the tool in between would
+ * leave it with all signals blocked.
+ */
+int tracee_give_back(struct tracee *t, struct err *err);
 int tracee_set_mask(struct tracee *t, uint64_t mask, struct err *err);
 
 /* Make one call through the gadget, with the stack pointer at @sp (see regs_call). */

@@ -40,24 +40,24 @@ static int map_scratch(struct nursery *h, struct builder *b, struct err *err)
 	void *p = MAP_FAILED;
 
 	for (int i = 0; i < HOLE_TRIES && p == MAP_FAILED; i++) {
-		int rc = memory_hole(b, len + h->park_len, low, high, &at, err);
+		int rc = memory_hole(b, len + h->vdso.len, low, high, &at, err);
 
 		if (rc < 0)
 			return rc;
-		p = mmap((void *)(uintptr_t)at, len + h->park_len, PROT_READ | PROT_WRITE,
+		p = mmap((void *)(uintptr_t)at, len + h->vdso.len, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 		if (p == MAP_FAILED && errno != EEXIST)
 			return err_errno(err, "mapping %llu bytes of scratch",
 					 (unsigned long long)len);
 		low = !high || at < low ? at : low;
-		high = at + len + h->park_len > high ? at + len + h->park_len : high;
+		high = at + len + h->vdso.len > high ? at + len + h->vdso.len : high;
 	}
 	if (p == MAP_FAILED)
 		return err_set(err, ERR_REFUSED, "no addresses are free in all tasks and here");
 	h->start = at;
 	h->end = h->park = at + len;
-	if (h->park_len)
-		munmap((void *)(uintptr_t)h->park, h->park_len);
+	if (h->vdso.len)
+		munmap((void *)(uintptr_t)h->park, h->vdso.len);
 	memcpy(p, runner_restore_start, runner_restore_len);
 	if (mprotect(p, PAGE, PROT_READ | PROT_EXEC) < 0)
 		return err_errno(err, "making the runner executable");
@@ -152,7 +152,7 @@ int nursery_open(struct nursery *h, struct builder *b, int top, struct err *err)
 	make_newborns(h);
 	rc = open_gate(h, top, err);
 	if (!rc)
-		rc = vdso_find(h, err);
+		rc = machine_vdso(&h->vdso, err);
 	if (!rc)
 		rc = map_scratch(h, b, err);
 	if (!rc)
@@ -419,7 +419,7 @@ static void drop_descriptors(const struct nursery *h, struct plan *p)
 static int empty_first(struct nursery *h, struct newborn *n, struct err *err)
 {
 	struct plan *p = &newborn_batch(n)->plan;
-	uint64_t behind = h->park + h->park_len;
+	uint64_t behind = h->park + h->vdso.len;
 	int rc = drop_rseq(n, err);
 
 	if (rc < 0)

@@ -11,6 +11,7 @@
 #ifndef RESTORE_NEWBORN_H
 #define RESTORE_NEWBORN_H
 
+#include "criu-lite/arch/x86-64/machine.h"
 #include "criu-lite/arch/x86-64/runner-restore.h"
 #include "criu-lite/remote/batch.h"
 #include "criu-lite/remote/tree.h"
@@ -34,12 +35,6 @@ struct newborn {
 	uint64_t frames, frames_len; /* a leader's, in its stack */
 };
 
-/* One piece of the tool's own vvar and vdso, and where it waits for its final place. */
-struct vdso_piece {
-	uint64_t start, len, offset; /* in the tool; from the start of the whole */
-	bool code;
-};
-
 struct nursery {
 	struct tree *tree;
 	struct births births;
@@ -48,9 +43,7 @@ struct nursery {
 
 	uint64_t start, end; /* scratch: code, then slices */
 	uint64_t park;	     /* the vdso's place meanwhile; behind scratch */
-	uint64_t park_len;
-	struct vdso_piece piece[8];
-	size_t n_pieces;
+	struct vdso vdso;    /* the tool's own */
 
 	int gate[2]; /* [1] stays in the tool */
 	int busy_fd; /* in newborns: the gate; one higher the tool's pidfd */

@@ -2,6 +2,7 @@
 #include "criu-lite/restore/restore.h"
 #include "base/mem.h"
 #include "criu-lite/dump/phases.h"
+#include "criu-lite/remote/hold.h"
 #include "criu-lite/restore/arm.h"
 #include "criu-lite/restore/birth.h"
 #include "criu-lite/restore/gate.h"
@@ -335,20 +336,15 @@ static int commit(struct story *s, struct err *err)
 
 /* --- the whole ---------------------------------------------------------------------------------- */
 
-/*
- * A keystroke must neither stop us half-way nor end us without the one line that
- * says why. And SIGCHLD is waited for (newborn.c), which takes that it is blocked.
- */
+/* SIGCHLD is waited for (newborn.c), which takes that it is blocked. */
 static void hold_signals(struct story *s)
 {
-	static const int held[] = { SIGTSTP, SIGTTIN, SIGTTOU, SIGINT,
-				    SIGTERM, SIGHUP,  SIGQUIT, SIGCHLD };
-	sigset_t set;
+	sigset_t child;
 
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
-		sigaddset(&set, held[i]);
-	sigprocmask(SIG_BLOCK, &set, &s->mask);
+	hold_keystrokes(&s->mask);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
 }
 
 static bool is_ignored(int sig)

@@ -1,7 +1,6 @@
 /* vdso.c - the vdso and its data: out of the tool, parked, back to where each task had it. */
 #include "criu-lite/restore/vdso.h"
 #include "base/mem.h"
-#include "criu-lite/proc/maps.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,47 +10,13 @@
 
 #define PAGE 4096ul
 
-/* --- in the tool ------------------------------------------------------------------- */
-
-int vdso_find(struct nursery *h, struct err *err)
-{
-	scoped_proc self = NULL;
-	scoped struct proc_vma *vma = NULL;
-	size_t n = 0;
-	int rc = proc_open(&self, NULL, getpid(), err);
-
-	if (!rc)
-		rc = proc_maps_read(self, &vma, &n, err);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < n; i++) {
-		bool code = vma[i].path && !strcmp(vma[i].path, "[vdso]");
-		struct vdso_piece *p = &h->piece[h->n_pieces];
-
-		if (!code && (!vma[i].path || strncmp(vma[i].path, "[vvar", 5)))
-			continue;
-		if (h->n_pieces == ARRAY_SIZE(h->piece))
-			return err_set(err, ERR_REFUSED, "a vdso in more pieces than are known");
-		*p = (struct vdso_piece) {
-			.start = vma[i].start,
-			.len = vma[i].end - vma[i].start,
-			.offset = vma[i].start - h->piece[0].start,
-			.code = code,
-		};
-		if (!h->n_pieces++)
-			p->offset = 0;
-		h->park_len = p->offset + p->len;
-	}
-	return 0;
-}
-
 /* --- rows --------------------------------------------------------------------------- */
 
 /* Piece by piece: before 6.17 mremap(2) does not move several mappings at once. */
 static void move_rows(const struct nursery *h, struct plan *p, uint64_t from, uint64_t to)
 {
-	for (size_t i = 0; i < h->n_pieces; i++) {
-		const struct vdso_piece *v = &h->piece[i];
+	for (size_t i = 0; i < h->vdso.n; i++) {
+		const struct vdso_piece *v = &h->vdso.piece[i];
 
 		plan_add(p, PLAN_MUST, "move the vdso", SYS_mremap, from + v->offset, v->len,
 			 v->len, MREMAP_MAYMOVE | MREMAP_FIXED, to + v->offset);
@@ -60,7 +25,7 @@ static void move_rows(const struct nursery *h, struct plan *p, uint64_t from, ui
 
 void vdso_park_rows(const struct nursery *h, struct plan *p)
 {
-	move_rows(h, p, h->piece[0].start, h->park);
+	move_rows(h, p, h->vdso.piece[0].start, h->park);
 }
 
 /* --- where a task had it --------------------------------------------------------------- */
@@ -68,18 +33,10 @@ void vdso_park_rows(const struct nursery *h, struct plan *p)
 #define VMA_VDSO (1u << 3)
 #define VMA_VVAR (1u << 12)
 
-static const struct vdso_piece *vdso_code(const struct nursery *h)
-{
-	for (size_t i = 0; i < h->n_pieces; i++)
-		if (h->piece[i].code)
-			return &h->piece[i];
-	return NULL;
-}
-
 /* Where the whole lay in @t; 0: it had none. */
 static int old_place(const struct nursery *h, const struct task *t, uint64_t *at, struct err *err)
 {
-	const struct vdso_piece *code = vdso_code(h);
+	const struct vdso_piece *code = h->vdso.code;
 	const VmaEntry *vdso = NULL, *vvar = NULL;
 	uint64_t vvar_len = 0;
 
@@ -97,7 +54,7 @@ static int old_place(const struct nursery *h, const struct task *t, uint64_t *at
 	if (!vdso && !vvar)
 		return 0;
 	if (!vdso || !code || vdso->end - vdso->start != code->len ||
-	    h->park_len - code->len != vvar_len || vdso->start < code->offset ||
+	    h->vdso.len - code->len != vvar_len || vdso->start < code->offset ||
 	    (vvar && vvar->start != vdso->start - code->offset + (code->offset ? 0 : code->len)))
 		return err_set(
 			err, ERR_REFUSED,
@@ -121,8 +78,8 @@ int vdso_place(struct nursery *h, struct err *err)
 			return rc;
 		if (at)
 			move_rows(h, p, h->park, at);
-		else if (h->park_len)
-			plan_add(p, PLAN_MUST, "drop the vdso", SYS_munmap, h->park, h->park_len);
+		else if (h->vdso.len)
+			plan_add(p, PLAN_MUST, "drop the vdso", SYS_munmap, h->park, h->vdso.len);
 	}
 	return nursery_flush(h, err);
 }
@@ -206,7 +163,7 @@ static int check_task(const struct loaded *l, const struct task *t, const struct
 
 int vdso_check(const struct nursery *h, const struct loaded *l, struct err *err)
 {
-	const struct vdso_piece *own = vdso_code(h);
+	const struct vdso_piece *own = h->vdso.code;
 	struct task *t;
 
 	if (l->info || !own)

@@ -11,8 +11,6 @@
 #include "criu-lite/restore/load.h"
 #include "criu-lite/restore/newborn.h"
 
-/* Fill h->piece and h->park_len from the tool's own mappings. */
-int vdso_find(struct nursery *h, struct err *err);
 /* Rows: from where it is in the tool to h->park. */
 void vdso_park_rows(const struct nursery *h, struct plan *p);
 /* From there to each task's old place. ERR_REFUSED: it is laid out otherwise. */

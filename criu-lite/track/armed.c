@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/stat.h"
+#include "criu-lite/proc/values.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/track/keeper.h"
 #include "images/chain.h"
@@ -15,14 +16,12 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+/* What cannot be told is no other start's either. */
 static char *boot_id(void)
 {
-	scoped_fd fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char text[37] = "";
+	char *id;
 
-	if (fd < 0 || read(fd, text, 36) != 36)
-		return xstrdup("unknown");
-	return xstrdup(text);
+	return proc_boot_id_read(&id, NULL) < 0 ? xstrdup("unknown") : id;
 }
 
 /* --- who armed last: a note of this boot, one a tree -------------------------------- */

@@ -4,15 +4,15 @@
 #include "criu-lite/arch/x86-64/cpu.h"
 #include "criu-lite/arch/x86-64/xstate.h"
 #include "criu-lite/proc/maps.h"
+#include "criu-lite/proc/values.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <xxhash.h>
 
-int machine_vdso(struct vdso_place *v, struct err *err)
+int machine_vdso(struct vdso *v, struct err *err)
 {
 	scoped_proc self = NULL;
 	scoped struct proc_vma *vma = NULL;
@@ -23,36 +23,41 @@ int machine_vdso(struct vdso_place *v, struct err *err)
 		rc = proc_maps_read(self, &vma, &n, err);
 	if (rc < 0)
 		return rc;
-	*v = (struct vdso_place) {};
+	*v = (struct vdso) {};
 	for (size_t i = 0; i < n; i++) {
-		const struct proc_vma *m = &vma[i];
+		bool code = vma[i].path && !strcmp(vma[i].path, "[vdso]");
+		struct vdso_piece *p = &v->piece[v->n];
 
-		if (!m->path || (strncmp(m->path, "[vvar", 5) && strcmp(m->path, "[vdso]")))
+		if (!code && (!vma[i].path || strncmp(vma[i].path, "[vvar", 5)))
 			continue;
-		if (!v->start)
-			v->start = m->start;
-		v->end = m->end;
-		if (!strcmp(m->path, "[vdso]")) {
-			v->vdso = m->start;
-			v->vdso_end = m->end;
-		}
+		if (v->n == ARRAY_SIZE(v->piece))
+			return err_set(err, ERR_REFUSED, "a vdso in more pieces than are known");
+		*p = (struct vdso_piece) {
+			.start = vma[i].start,
+			.len = vma[i].end - vma[i].start,
+			.offset = v->n ? vma[i].start - v->piece[0].start : 0,
+		};
+		v->len = p->offset + p->len;
+		v->n++;
+		if (code)
+			v->code = p;
 	}
-	if (!v->vdso)
-		return err_set(err, ERR_REFUSED, "this kernel maps no vdso");
 	return 0;
 }
 
-static int read_boot_id(char **out, struct err *err)
+/* The vdso's code, of which there is a hash in every checkpoint. */
+static int find_code(struct vdso *v, struct err *err)
 {
-	scoped_fd fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char text[64];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	int rc = machine_vdso(v, err);
 
-	if (n < 36)
-		return err_errno(err, "reading the kernel's boot id");
-	text[36] = 0;
-	*out = xstrdup(text);
-	return 0;
+	if (!rc && !v->code)
+		rc = err_set(err, ERR_REFUSED, "this kernel maps no vdso");
+	return rc;
+}
+
+static uint64_t code_hash(const struct vdso *v)
+{
+	return XXH3_64bits((const void *)(uintptr_t)v->code->start, v->code->len);
 }
 
 static void describe_processor(SdCheckpoint *c)
@@ -70,12 +75,12 @@ static void describe_processor(SdCheckpoint *c)
 
 int machine_describe(SdCheckpoint *c, struct err *err)
 {
-	struct vdso_place v;
+	struct vdso v;
 	struct utsname u;
-	int rc = machine_vdso(&v, err);
+	int rc = find_code(&v, err);
 
 	if (!rc)
-		rc = read_boot_id(&c->boot_id, err);
+		rc = proc_boot_id_read(&c->boot_id, err);
 	if (rc < 0)
 		return rc;
 	uname(&u);
@@ -83,8 +88,8 @@ int machine_describe(SdCheckpoint *c, struct err *err)
 	c->machine = xstrdup(u.machine);
 	describe_processor(c);
 	c->has_vdso_size = c->has_vdso_hash = true;
-	c->vdso_size = v.vdso_end - v.vdso;
-	c->vdso_hash = XXH3_64bits((const void *)(uintptr_t)v.vdso, c->vdso_size);
+	c->vdso_size = v.code->len;
+	c->vdso_hash = code_hash(&v);
 	return 0;
 }
 
@@ -143,7 +148,7 @@ static void check_registers(const SdCheckpoint *c, struct refusals *r)
 	}
 }
 
-static void check_kernel(const SdCheckpoint *c, const struct vdso_place *v, struct refusals *r)
+static void check_kernel(const SdCheckpoint *c, const struct vdso *v, struct refusals *r)
 {
 	struct utsname u;
 
@@ -152,8 +157,7 @@ static void check_kernel(const SdCheckpoint *c, const struct vdso_place *v, stru
 		refuse(r, "the checkpoint is for %s, this machine is %s", c->machine, u.machine);
 	if (!c->has_vdso_hash || !c->has_vdso_size)
 		return;
-	if (c->vdso_size == v->vdso_end - v->vdso &&
-	    c->vdso_hash == XXH3_64bits((const void *)(uintptr_t)v->vdso, c->vdso_size))
+	if (c->vdso_size == v->code->len && c->vdso_hash == code_hash(v))
 		return;
 	if (c->kernel_release && !strcmp(c->kernel_release, u.release))
 		refuse(r,
@@ -170,8 +174,8 @@ static void check_kernel(const SdCheckpoint *c, const struct vdso_place *v, stru
 int machine_check(const SdCheckpoint *c, struct err *err)
 {
 	struct refusals r = {};
-	struct vdso_place v;
-	int rc = machine_vdso(&v, err);
+	struct vdso v;
+	int rc = find_code(&v, err);
 
 	if (rc < 0)
 		return rc;

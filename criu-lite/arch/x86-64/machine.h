@@ -23,11 +23,16 @@ int machine_describe(SdCheckpoint *c, struct err *err);
  */
 int machine_check(const SdCheckpoint *c, struct err *err);
 
-/* [*vvar, *vdso_end) holds vvar pages and vdso of this very program, in maps order. */
-struct vdso_place {
-	uint64_t start, end;	 /* of vvar and vdso together */
-	uint64_t vdso, vdso_end; /* of the code */
+/* vvar and vdso of this very program, in maps order. */
+struct vdso_piece {
+	uint64_t start, len, offset; /* from the start of the whole */
 };
-int machine_vdso(struct vdso_place *v, struct err *err);
+struct vdso {
+	struct vdso_piece piece[8], *code; /* NULL: this kernel maps none */
+	size_t n;
+	uint64_t len; /* of the whole */
+};
+/* @v points into itself: it must stay where it is. */
+int machine_vdso(struct vdso *v, struct err *err);
 
 #endif
