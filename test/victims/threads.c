@@ -433,8 +433,7 @@ static void *scheduled(void *number)
 	long i = (long)number;
 	struct sched_param p = { .sched_priority = schedules[i].priority }, now;
 
-	if (schedules[i].nice)
-		SYS(setpriority(PRIO_PROCESS, gettid(), schedules[i].nice));
+	SYS(setpriority(PRIO_PROCESS, gettid(), schedules[i].nice));
 	SYS(sched_setscheduler(gettid(), schedules[i].policy, &p));
 	started();
 	wait_finish();
