@@ -190,4 +190,21 @@ case_no_such_pid()
 	return 0
 }
 
+# Each link is an open folder; the limit that a shell gives is no limit of chains.
+case_deeper_than_the_limit_of_open_files()
+{
+	start_victim single
+	n=0
+	while [ $n -lt 44 ]; do
+		dump -q --tracker hash
+		n=$((n + 1))
+	done
+	dump --tracker hash --kill
+	gone
+	[ "$(readlink "$ckpt/45/parent")" = ../44 ] || fail "this is no chain"
+	ulimit -Sn 40
+	"$BUILD/sd-image" verify "$ckpt" >"$dir/said" || fail "sd-image verify: $(tail -n 1 "$dir/said")"
+	restored
+}
+
 "case_$1"

@@ -359,6 +359,7 @@ int main(int argc, char **argv)
 	size_t which = 0;
 	int rest, rc;
 
+	command_room();
 	rc = options_parse(&command, argc, argv, &a, &rest);
 	if (rc < 0)
 		rc = parse_operands(&a, &which, argc, argv, rest);

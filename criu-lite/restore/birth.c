@@ -130,11 +130,8 @@ static int open_gate(struct nursery *h, int top, struct err *err)
 	if (h->gate[0] >= h->busy_fd)
 		h->busy_fd = h->gate[0] + 1;
 	if (getrlimit(RLIMIT_NOFILE, &room) < 0)
-		return err_errno(err, "reading the limit of open files");
-	if (room.rlim_cur < room.rlim_max) {
-		room.rlim_cur = room.rlim_max; /* newborns inherit it and get their own later */
-		setrlimit(RLIMIT_NOFILE, &room);
-	}
+		return err_errno(err,
+				 "reading the limit of open files"); /* which newborns inherit */
 	if ((rlim_t)h->busy_fd + 2 > room.rlim_cur)
 		return err_set(
 			err, ERR_REFUSED,
