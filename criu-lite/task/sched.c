@@ -156,6 +156,12 @@ static bool is_fair(uint32_t policy)
 	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
 }
 
+/* sched_setattr(2) takes a nice value for these only; an idle thread has one, too. */
+static bool takes_nice(uint32_t policy)
+{
+	return policy == SCHED_OTHER || policy == SCHED_BATCH;
+}
+
 static bool attr_same(const struct kernel_sched_attr *a, const struct kernel_sched_attr *b)
 {
 	return a->sched_policy == b->sched_policy && a->sched_flags == b->sched_flags &&
@@ -184,7 +190,7 @@ static int attr_set(struct thread *t, struct err *err)
 		want.sched_flags |= FLAG_UTIL_CLAMP_MIN;
 	if (want.sched_util_max != now.sched_util_max)
 		want.sched_flags |= FLAG_UTIL_CLAMP_MAX;
-	if (!is_fair(want.sched_policy) && want.sched_nice != now.sched_nice &&
+	if (!takes_nice(want.sched_policy) && want.sched_nice != now.sched_nice &&
 	    setpriority(PRIO_PROCESS, (id_t)t->tid, want.sched_nice) < 0)
 		return err_errno(err, "set the nice value %d", want.sched_nice);
 	if (syscall(SYS_sched_setattr, t->tid, &want, 0) < 0)

@@ -271,4 +271,14 @@ os.execv(sys.argv[2], sys.argv[2:])' $n "$BUILD/sd-restore" -D "$ckpt" --pidfile
 	done
 }
 
+# What is restored has its own nice values, not that of whoever restores.
+case_under_nice()
+{
+	start_victim scheduling
+	dump --kill
+	gone
+	renice -n 7 -p $$ >/dev/null
+	restored
+}
+
 "case_$(echo "$1" | tr - _)"
