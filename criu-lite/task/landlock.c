@@ -75,7 +75,8 @@ static void __attribute__((noreturn)) become(const struct decoy *d, int program,
 	char *const argv[] = { "sd-dump: looked at", NULL };
 
 	syscall(SYS_close_range, 0, ~0U, CLOSE_RANGE_CLOEXEC);
-	if (!syscall(SYS_setgroups, 0, NULL) && !syscall(SYS_setresgid, d->gid, d->gid, d->gid) &&
+	syscall(SYS_setgroups, 0, NULL); /* who may not has none of root's */
+	if (!syscall(SYS_setresgid, d->gid, d->gid, d->gid) &&
 	    !syscall(SYS_setresuid, d->uid, d->uid, d->uid) && !syscall(SYS_capset, &head, none) &&
 	    !syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
 	    !syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) && syscall(SYS_getppid) == parent)
@@ -144,10 +145,11 @@ void landlock_save_release(struct saver *s)
 	if (!s->decoys)
 		return;
 	for (size_t i = 0; i < s->decoys->n; i++) {
-		if (!s->decoys->v[i].pid)
-			continue;
-		kill(s->decoys->v[i].pid, SIGKILL);
-		waitpid(s->decoys->v[i].pid, NULL, 0);
+		pid_t pid = s->decoys->v[i].pid;
+
+		/* One that cannot be killed ends with us. */
+		if (pid && kill(pid, SIGKILL) == 0)
+			waitpid(pid, NULL, 0);
 	}
 	free(s->decoys->v);
 	free(s->decoys);

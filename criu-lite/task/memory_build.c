@@ -416,19 +416,20 @@ static int settle_advice(struct batch *batch, const VmaEntry *e, struct err *err
 	return 0;
 }
 
-static bool on_fault(const struct thread *t, const VmaEntry *e)
+/* Both lists ascend; *@at goes along in the one of ranges. */
+static bool on_fault(const SdTaskExtra *x, const VmaEntry *e, size_t *at)
 {
-	for (size_t i = 0; t->extra && i < t->extra->n_locked_on_fault; i++)
-		if (t->extra->locked_on_fault[i]->start <= e->start &&
-		    t->extra->locked_on_fault[i]->end >= e->end)
-			return true;
-	return false;
+	while (x && *at < x->n_locked_on_fault && x->locked_on_fault[*at]->end <= e->start)
+		++*at;
+	return x && *at < x->n_locked_on_fault && x->locked_on_fault[*at]->start <= e->start &&
+	       x->locked_on_fault[*at]->end >= e->end;
 }
 
 /* Memory that cannot be read cannot be populated, which mlock reports, locked all the same. */
-static int settle_lock(struct batch *batch, const VmaEntry *e, struct err *err)
+static int settle_lock(struct batch *batch, const VmaEntry *e, size_t *lazy_at, struct err *err)
 {
-	bool lazy = on_fault(batch->thread, e), whole = e->prot & PROT_READ && !is_file(e);
+	bool lazy = on_fault(batch->thread->extra, e, lazy_at),
+	     whole = e->prot & PROT_READ && !is_file(e);
 	int rc;
 
 	if (!(e->flags & MAP_LOCKED))
@@ -474,6 +475,7 @@ int memory_settle(struct builder *b, struct batch *batch, struct err *err)
 {
 	const MmEntry *mm = batch->thread->task->mm;
 	int rc = row_huge_pages(batch, false, err);
+	size_t lazy_at = 0;
 
 	for (size_t i = 0; !rc && i < mm->n_vmas; i++) {
 		const VmaEntry *e = mm->vmas[i];
@@ -486,7 +488,7 @@ int memory_settle(struct builder *b, struct batch *batch, struct err *err)
 		if (!rc)
 			rc = settle_advice(batch, e, err);
 		if (!rc)
-			rc = settle_lock(batch, e, err);
+			rc = settle_lock(batch, e, &lazy_at, err);
 	}
 	return rc < 0 ? rc : settle_names(batch, batch->thread->extra, err);
 }
