@@ -39,6 +39,11 @@ int page_file_open(struct page_file **out, int dirfd, const char *name, const Sd
 		   struct err *err);
 int page_file_fd(const struct page_file *f);
 uint64_t page_file_size(const struct page_file *f);
+/*
+ * Map it; then blocks are checked in the mapping, and nothing need be read twice. Not
+ * for two threads at once. *@at: NULL when it is empty.
+ */
+int page_file_map(struct page_file *f, const char **at, struct err *err);
 /* -EBADMSG names the file and the offset of the block that is not as it was written. */
 int page_file_check(struct page_file *f, uint64_t offset, uint64_t n, struct err *err);
 /* All blocks, going on after a bad one: @bad once per fault. Returns how many. */

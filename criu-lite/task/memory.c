@@ -24,8 +24,10 @@ MmEntry *memory_mm(struct task *task)
 
 struct task_memory *memory_of(struct task *task)
 {
-	if (!task->memory)
+	if (!task->memory) {
 		task->memory = xcalloc(1, sizeof(*task->memory));
+		task->memory->uffd = -1;
+	}
 	return task->memory;
 }
 
@@ -40,6 +42,8 @@ void memory_of_release(struct task *task)
 	free(m->file);
 	free(m->smap);
 	page_sources_release(&m->src);
+	if (m->uffd >= 0)
+		close(m->uffd);
 	free(m);
 	task->memory = NULL;
 }

@@ -47,7 +47,8 @@ bool memory_unused(const struct builder *b, const struct task *task, uint64_t st
 /* Rows: every VMA, writable where pages come; files by pidfd_getfd from the tool (pidfd at
  * descriptor @tool_pidfd of the task). Not vdso and vvar: those are the engine's. */
 int memory_map(struct builder *b, struct batch *batch, int tool_pidfd, struct err *err);
-/* Copy the pages of all tasks, several threads, process_vm_writev(2); checks block checksums. */
+/* Copy the pages of all tasks, several threads, userfaultfd(2) or process_vm_writev(2); checks
+ * block checksums. */
 int memory_fill(struct builder *b, struct err *err);
 /* Rows: final protection, madvise, locks, guard pages. */
 int memory_settle(struct builder *b, struct batch *batch, struct err *err);

@@ -2,6 +2,7 @@
 #include "base/kernel-abi.h"
 #include "base/mem.h"
 #include "criu-lite/task/memory_build.h"
+#include "criu-lite/track/uffd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +13,10 @@
 #include <sys/syscall.h>
 
 #define MAP_FLAGS_KEPT (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE)
-#define GROUP_MAX      64  /* mappings of one file that share a descriptor */
-#define FILES_OPEN_MAX 200 /* at once in the tool, for mappings */
-#define VMA_NAME_MAX   80  /* of PR_SET_VMA_ANON_NAME, with the NUL */
+#define GROUP_MAX      64   /* mappings of one file that share a descriptor */
+#define FILES_OPEN_MAX 200  /* at once in the tool, for mappings */
+#define UFFD_PAGES     1024 /* of a task: filling fewer is done before one is open */
+#define VMA_NAME_MAX   80   /* of PR_SET_VMA_ANON_NAME, with the NUL */
 
 /* --- reading -------------------------------------------------------------------- */
 
@@ -352,6 +354,30 @@ static int row_huge_pages(struct batch *batch, bool off, struct err *err)
 	return rc;
 }
 
+/* To fill it by. One that cannot be had is done without; if the task is gone, the next plan says so. */
+static void open_uffd(struct batch *batch)
+{
+	struct task *task = batch->thread->task;
+	const struct page_sources *src = &task->memory->src;
+	scoped_fd pidfd = -1;
+	struct err why;
+	uint64_t pages = 0;
+	int uffd;
+
+	for (size_t i = 0; i < src->n; i++)
+		pages += src->src[i].nr_pages;
+	if (pages < UFFD_PAGES)
+		return;
+	pidfd = (int)syscall(SYS_pidfd_open, task->pid, 0);
+	uffd = pidfd < 0 ? -1 : uffd_open_in(batch, pidfd, &why);
+	if (uffd < 0)
+		return;
+	if (uffd_init(uffd, 0) < 0)
+		close(uffd);
+	else
+		task->memory->uffd = uffd;
+}
+
 int memory_map(struct builder *b, struct batch *batch, int tool_pidfd, struct err *err)
 {
 	const MmEntry *mm = batch->thread->task->mm;
@@ -382,6 +408,8 @@ int memory_map(struct builder *b, struct batch *batch, int tool_pidfd, struct er
 	if (!rc)
 		rc = batch_flush(batch, err);
 	files_idle(b->files);
+	if (!rc)
+		open_uffd(batch);
 	return rc;
 }
 

@@ -59,6 +59,7 @@ struct task_memory {
 	/* Rebuilding. */
 	struct page_sources src; /* levels: indexes of struct memory_build's links */
 	int tool_pidfd;		 /* descriptor in the task, for as long as it is being built */
+	int uffd;		 /* of the task, to fill it; -1: none */
 };
 
 /* The task's messages, made if there are none yet. */

@@ -5,6 +5,7 @@
 #include "criu-lite/track/armed.h"
 #include "criu-lite/track/keeper.h"
 #include "criu-lite/track/tracker.h"
+#include "criu-lite/track/uffd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,22 +46,8 @@ static int arm_and_look(int pagemap, const struct track_vma *v, struct page_regi
 	return pagemap_scan(pagemap, v->start, v->end, &q, found, err);
 }
 
-static int uffd_init(int uffd)
-{
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
-					      UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
-
-	return ioctl(uffd, UFFDIO_API, &api) < 0 ? -errno : 0;
-}
-
-static int uffd_register(int uffd, uint64_t start, uint64_t end)
-{
-	struct uffdio_register r = { .range = { start, end - start },
-				     .mode = UFFDIO_REGISTER_MODE_WP };
-
-	return ioctl(uffd, UFFDIO_REGISTER, &r) < 0 ? -errno : 0;
-}
+#define FEATURES                                                                                   \
+	(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
 
 /* --- does it work here? ------------------------------------------------------ */
 
@@ -68,7 +55,7 @@ static int probe_on(char *page, int uffd, int pagemap, struct err *err)
 {
 	const struct track_vma v = { (uintptr_t)page, (uintptr_t)page + PAGE };
 	struct page_regions before = {}, after = {};
-	int rc = uffd_init(uffd);
+	int rc = uffd_init(uffd, FEATURES);
 
 	page[0] = 1;
 	if (!rc)
@@ -138,29 +125,6 @@ static int wp_begin(struct track *t, struct tree *tree, struct err *err)
 	return 0;
 }
 
-/* The task opens a userfaultfd, we take it, the task closes its own: no trace stays in it. */
-static int open_in_task(struct task *task, struct batch *b, struct err *err)
-{
-	size_t row;
-	int64_t fd;
-	int ours, rc;
-
-	row = plan_add(&b->plan, PLAN_MAY, "userfaultfd", SYS_userfaultfd,
-		       O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-	b->plan.row[row].undo = SYS_close;
-	rc = batch_run(b, err);
-	fd = rc < 0 ? rc : plan_ret(&b->plan, row);
-	plan_reset(&b->plan);
-	if (fd < 0)
-		return fd;
-	ours = syscall(SYS_pidfd_getfd, task->pidfd, (int)fd, 0);
-	plan_add(&b->plan, PLAN_MUST, "closing the userfaultfd", SYS_close, fd);
-	rc = batch_flush(b, err);
-	if (rc < 0 && ours >= 0)
-		close(ours);
-	return rc < 0 ? rc : ours;
-}
-
 /*
  * A task that cannot have one (its descriptor table is full, say) is not
  * tracked: all its pages are written, every time.
@@ -168,9 +132,9 @@ static int open_in_task(struct task *task, struct batch *b, struct err *err)
 static int give_descriptor(struct wp *wp, struct task *task, struct batch *batch, struct err *err)
 {
 	struct kept k = { .pid = task->pid, .start_time = task->start_time, .fd = -1 };
-	int fd = open_in_task(task, batch, err);
+	int fd = uffd_open_in(batch, task->pidfd, err);
 
-	if (fd >= 0 && uffd_init(fd) == 0)
+	if (fd >= 0 && uffd_init(fd, FEATURES) == 0)
 		k.fd = fd;
 	else if (fd >= 0)
 		close(fd);

@@ -308,17 +308,18 @@ VICTIM(protections)
 {
 	static const int prots[] = { PROT_READ, PROT_WRITE, PROT_EXEC, PROT_READ | PROT_EXEC,
 				     PROT_READ | PROT_WRITE | PROT_EXEC };
+	long pages = param("pages", 2);
 	char *m[5];
 
 	for (int i = 0; i < 5; i++) {
-		m[i] = map_anon(2 * PAGE);
-		fill(m[i], PAGE, 80 + i);
-		SYS(mprotect(m[i], 2 * PAGE, prots[i]));
+		m[i] = map_anon(pages * PAGE);
+		fill(m[i], (pages - 1) * PAGE, 80 + i);
+		SYS(mprotect(m[i], pages * PAGE, prots[i]));
 	}
 	ready(); /* compares /proc/self/maps */
 	for (int i = 0; i < 5; i++) {
-		SYS(mprotect(m[i], 2 * PAGE, PROT_READ));
-		same_content(m[i], PAGE, 80 + i, "memory");
+		SYS(mprotect(m[i], pages * PAGE, PROT_READ));
+		same_content(m[i], (pages - 1) * PAGE, 80 + i, "memory");
 	}
 }
 

@@ -223,28 +223,19 @@ static void count_fault(void *arg, const char *what)
 	assert_non_null(strstr(what, "pages-9.img: offset 1048576: 1048576 bytes"));
 }
 
-static void damaged_block(void **state)
+/* The second of three blocks is not as it was. */
+static void finds_damage(struct tmp *t, const SdBlockSums *sums, size_t len, bool map)
 {
-	struct tmp *t = *state;
-	SdBlockSums *sums = NULL;
 	struct blocks b = {};
 	struct err err = {};
-	size_t len = 2 * SUM_BLOCK + 3 * P;
-	char *bytes = xmalloc(len);
 	pthread_t threads[3];
-	int fd, faults = 0;
-
-	for (size_t i = 0; i < len; i++)
-		bytes[i] = i * 31 >> 4;
-	put(t->fd, "pages-9.img", bytes, len);
-	free(bytes);
-	fd = openat(t->fd, "pages-9.img", O_RDONLY);
-	assert_int_equal(sum_blocks(&sums, fd, "pages-9.img", &err), 0);
-	close(fd);
-	assert_int_equal(sums->n_hash, 3);
-	flip(t->fd, "pages-9.img", SUM_BLOCK + 12345);
+	const char *at = NULL;
+	int faults = 0;
 
 	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", sums, &err), 0);
+	if (map)
+		assert_int_equal(page_file_map(b.f, &at, &err), 0);
+	assert_true(map == !!at);
 	assert_int_equal(page_file_check(b.f, 0, SUM_BLOCK, &err), 0);
 	assert_int_equal(page_file_check(b.f, 2 * SUM_BLOCK, 3 * P, &err), 0);
 	assert_int_equal(page_file_check(b.f, 2 * SUM_BLOCK - P, P, &err), -EBADMSG);
@@ -262,6 +253,30 @@ static void damaged_block(void **state)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(b.bad, ARRAY_SIZE(threads) * SUM_BLOCK / P);
 	page_file_release(&b.f);
+}
+
+static void damaged_block(void **state)
+{
+	struct tmp *t = *state;
+	SdBlockSums *sums = NULL;
+	struct blocks b = {};
+	struct err err = {};
+	size_t len = 2 * SUM_BLOCK + 3 * P;
+	char *bytes = xmalloc(len);
+	int fd;
+
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = i * 31 >> 4;
+	put(t->fd, "pages-9.img", bytes, len);
+	free(bytes);
+	fd = openat(t->fd, "pages-9.img", O_RDONLY);
+	assert_int_equal(sum_blocks(&sums, fd, "pages-9.img", &err), 0);
+	close(fd);
+	assert_int_equal(sums->n_hash, 3);
+	flip(t->fd, "pages-9.img", SUM_BLOCK + 12345);
+
+	finds_damage(t, sums, len, false);
+	finds_damage(t, sums, len, true);
 
 	sums->size++;
 	assert_int_equal(page_file_open(&b.f, t->fd, "pages-9.img", sums, &err), -EBADMSG);
