@@ -155,44 +155,108 @@ static double gb_per_s(size_t len, uint64_t begun)
 	return (double)len / (now_ns() - begun);
 }
 
-static void limits(void)
-{
-	size_t len = 256 * MIB;
-	char *a = map(len, 0), *b = map(len, 0);
-	struct iovec one = { a, len }, two = { b, len };
-	uint64_t begun;
-	pid_t pid;
-	int fd;
+/* In bites, as the tools do it: what is read last is in the cache when it goes on. */
+enum { BITE = MIB };
 
-	fill(a, len);
-	memset(b, 1, len);
-	begun = now_ns();
-	memcpy(b, a, len);
-	limit("memcpy", "GB/s", gb_per_s(len, begun));
-	begun = now_ns();
-	if (process_vm_readv(getpid(), &two, 1, &one, 1, 0) != (ssize_t)len)
+static void each_bite(const char *name, size_t len, void (*f)(size_t at, void *arg), void *arg)
+{
+	uint64_t begun = now_ns();
+
+	for (size_t at = 0; at < len; at += BITE)
+		f(at, arg);
+	limit(name, "GB/s", gb_per_s(len, begun));
+}
+
+struct copies {
+	char *from, *to;
+	int fd;
+};
+
+static void by_memcpy(size_t at, void *arg)
+{
+	struct copies *c = arg;
+
+	memcpy(c->to + at, c->from + at, BITE);
+}
+
+static void by_readv(size_t at, void *arg)
+{
+	struct copies *c = arg;
+	struct iovec to = { c->to + at, BITE }, from = { c->from + at, BITE };
+
+	if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) != BITE)
 		die("process_vm_readv");
-	limit("process_vm_readv", "GB/s", gb_per_s(len, begun));
-	begun = now_ns();
-	if (process_vm_writev(getpid(), &one, 1, &two, 1, 0) != (ssize_t)len)
+}
+
+static void by_writev(size_t at, void *arg)
+{
+	struct copies *c = arg;
+	struct iovec to = { c->to + at, BITE }, from = { c->from + at, BITE };
+
+	if (process_vm_writev(getpid(), &from, 1, &to, 1, 0) != BITE)
 		die("process_vm_writev");
-	limit("process_vm_writev", "GB/s", gb_per_s(len, begun));
-	fd = open("limit", O_RDWR | O_CREAT | O_TRUNC, 0600);
-	begun = now_ns();
-	if (write(fd, a, len) != (ssize_t)len)
+}
+
+static void by_mem(size_t at, void *arg)
+{
+	struct copies *c = arg;
+
+	if (pread(c->fd, c->to + at, BITE, (uintptr_t)c->from + at) != BITE)
+		die("/proc/self/mem");
+}
+
+static void by_write(size_t at, void *arg)
+{
+	struct copies *c = arg;
+
+	if (pwrite(c->fd, c->from + at, BITE, at) != BITE)
 		die("write");
-	limit("write", "GB/s", gb_per_s(len, begun));
-	unlink("limit");
-	munmap(a, len);
-	munmap(b, len);
-	begun = now_ns();
+}
+
+static void by_touch(size_t at, void *arg)
+{
+	struct copies *c = arg;
+
+	for (size_t i = 0; i < BITE; i += PAGE)
+		c->to[at + i] = 1;
+}
+
+static void limit_of_fork(void)
+{
+	uint64_t begun = now_ns();
+
 	for (int i = 0; i < 100; i++) {
-		pid = fork();
+		pid_t pid = fork();
+
 		if (!pid)
 			_exit(0);
 		waitpid(pid, NULL, 0);
 	}
 	limit("fork", "us", (now_ns() - begun) / 100 / 1000.0);
+}
+
+/* What nobody can be faster than, with one processor. */
+static void limits(void)
+{
+	size_t len = 256 * MIB;
+	struct copies c = { .from = map(len, 0), .to = map(len, 0) };
+
+	fill(c.from, len);
+	each_bite("first-touch", len, by_touch, &c);
+	each_bite("memcpy", len, by_memcpy, &c);
+	each_bite("process_vm_readv", len, by_readv, &c);
+	each_bite("process_vm_writev", len, by_writev, &c);
+	c.fd = open("/proc/self/mem", O_RDONLY);
+	each_bite("/proc/PID/mem", len, by_mem, &c);
+	close(c.fd);
+	c.fd = open("limit", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	each_bite("write", len, by_write, &c);
+	each_bite("rewrite", len, by_write, &c);
+	unlink("limit");
+	close(c.fd);
+	munmap(c.from, len);
+	munmap(c.to, len);
+	limit_of_fork();
 }
 
 /* --- talking to bench.py ------------------------------------------------------- */
