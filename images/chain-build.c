@@ -202,40 +202,61 @@ static bool is_pages(const char *name)
 	return !strncmp(name, "pages-", 6);
 }
 
-static int seal_file(struct chain *c, const char *name, uint64_t *bytes, struct err *err)
+static int seal_file(struct chain *c, int fd, const char *name, uint64_t *bytes, struct err *err)
 {
-	scoped_fd fd = -1;
 	uint64_t size = 0;
-	int rc;
+	int rc = is_pages(name) ? seal_pages(c, fd, name, &size, err)
+				: seal_small(c, fd, name, &size, err);
 
-	fd = img_open_file(c->building_fd, name, NULL, err);
-	if (fd < 0)
-		return fd;
-	rc = is_pages(name) ? seal_pages(c, fd, name, &size, err)
-			    : seal_small(c, fd, name, &size, err);
 	if (!rc && fsync(fd) < 0)
 		rc = err_errno(err, "%s: fsync", name);
 	*bytes += size;
 	return rc;
 }
 
-/* All files start on their way to the disk before the first one is waited for. */
-static void start_writing(int dirfd, char **names, size_t n)
+/* Files that start on their way to the disk before the first of them is waited for. */
+#define AT_ONCE 64
+
+static int seal_some(struct chain *c, char **names, size_t n, uint64_t *bytes, struct err *err)
+{
+	int fd[AT_ONCE], rc = 0;
+	size_t opened = 0;
+
+	for (; opened < n; opened++) {
+		fd[opened] = img_open_file(c->building_fd, names[opened], NULL, err);
+		if (fd[opened] < 0) {
+			rc = fd[opened];
+			break;
+		}
+		sync_file_range(fd[opened], 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
+	for (size_t i = 0; i < opened; i++) {
+		if (!rc)
+			rc = seal_file(c, fd[i], names[i], bytes, err);
+		close(fd[i]);
+	}
+	return rc;
+}
+
+/* The link to the parent is no file. */
+static size_t without_parent(char **names, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		int fd = openat(dirfd, names[i], O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		char *name = names[i];
 
-		if (fd < 0)
+		if (strcmp(name, "parent"))
 			continue;
-		sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-		close(fd);
+		names[i] = names[n - 1];
+		names[n - 1] = name;
+		return n - 1;
 	}
+	return n;
 }
 
 int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
 {
 	char **names;
-	size_t n;
+	size_t n, files;
 	int rc;
 
 	assert(c->building_fd >= 0);
@@ -243,10 +264,9 @@ int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
 	rc = img_names(&names, &n, c->building_fd, err);
 	if (rc < 0)
 		return err_add(err, rc, "%s", c->building_name);
-	start_writing(c->building_fd, names, n);
-	for (size_t i = 0; i < n && !rc; i++)
-		if (strcmp(names[i], "parent"))
-			rc = seal_file(c, names[i], bytes, err);
+	files = without_parent(names, n);
+	for (size_t i = 0; i < files && !rc; i += AT_ONCE)
+		rc = seal_some(c, names + i, files - i < AT_ONCE ? files - i : AT_ONCE, bytes, err);
 	img_names_release(names, n);
 	return rc < 0 ? err_add(err, rc, "%s/%s", c->path, c->building_name) : 0;
 }

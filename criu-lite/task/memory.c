@@ -54,9 +54,10 @@ void memory_of_release(struct task *task)
  * Reading smaps costs microseconds a VMA and milliseconds a GiB. Below these sizes it
  * is as well done inside the freeze; above them, before it.
  */
-#define MANY_VMAS  256u
-#define MANY_PAGES (64 << 8)
-#define FEW_PAGES  256
+#define MANY_VMAS    256u
+#define MANY_PAGES   (64 << 8)
+#define MANY_THREADS 100
+#define FEW_PAGES    256
 
 struct early_smaps {
 	pid_t pid;
@@ -110,14 +111,16 @@ static void early_pages(struct saver *s, const struct proc_dir *dir)
 	s->memory->expected += (written < all ? written : all) * PAGE_SIZE;
 }
 
-static void early_one(struct saver *s, const struct proc_dir *dir)
+/* Whether it is worth looking for children: of a thousand threads that takes longer than it saves. */
+static bool early_one(struct saver *s, const struct proc_dir *dir)
 {
 	struct proc_stat st;
 
 	if (proc_stat_read(dir, &st, NULL) < 0)
-		return;
+		return false;
 	early_smaps(s->memory, dir, &st);
 	early_pages(s, dir);
+	return st.num_threads < MANY_THREADS;
 }
 
 static void early_tree(struct saver *s, pid_t pid, int depth)
@@ -128,8 +131,7 @@ static void early_tree(struct saver *s, pid_t pid, int depth)
 
 	if (proc_open(&dir, NULL, pid, NULL) < 0)
 		return;
-	early_one(s, dir);
-	if (depth && proc_children_read(dir, &child, &n, NULL) < 0)
+	if (!early_one(s, dir) || !depth || proc_children_read(dir, &child, &n, NULL) < 0)
 		return;
 	for (size_t i = 0; i < n; i++)
 		early_tree(s, child[i], depth - 1);
