@@ -42,6 +42,8 @@ int chain_new_id(char id[33], struct err *err);
 int chain_remove_directory(int dirfd, const char *name, struct err *err);
 /* chain-plain.c: what chain_commit does there instead of one rename. */
 int chain_publish_plain(struct chain *c, struct err *err);
+/* One image in place of another, by one rename; durable when it returns. */
+int chain_replace(int dirfd, const char *name, const void *message, struct err *err);
 /* What a writer that died left of a checkpoint. Only under the lock. */
 int chain_remove_leftovers(struct chain *c, struct err *err);
 

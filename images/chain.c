@@ -408,27 +408,33 @@ int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err)
 
 /* --- DIR/armed --------------------------------------------------------------------------- */
 
-int chain_armed_write(int chain_dirfd, SdArmed *armed, struct err *err)
+int chain_replace(int dirfd, const char *name, const void *message, struct err *err)
 {
-	static const char name[] = ".armed.tmp";
+	char tmp[64];
 	scoped_writer w = NULL;
 	int rc;
 
-	armed->format_version = CHAIN_FORMAT_VERSION;
-	if (unlinkat(chain_dirfd, name, 0) < 0 && errno != ENOENT)
-		return err_errno(err, "%s: remove", name);
-	rc = img_create_as(&w, img_family_of("armed"), chain_dirfd, name, err);
+	snprintf(tmp, sizeof(tmp), ".%s.tmp", name);
+	if (unlinkat(dirfd, tmp, 0) < 0 && errno != ENOENT)
+		return err_errno(err, "%s: remove", tmp);
+	rc = img_create_as(&w, img_family_of(name), dirfd, tmp, err);
 	if (!rc)
-		rc = img_append(w, armed, err);
+		rc = img_append(w, message, err);
 	if (!rc)
 		rc = img_sync(w, err);
 	if (!rc)
 		rc = img_close(&w, err);
-	if (!rc && renameat(chain_dirfd, name, chain_dirfd, "armed") < 0)
-		rc = err_errno(err, "armed: rename");
-	if (!rc && fsync(chain_dirfd) < 0)
-		rc = err_errno(err, "armed: fsync of its directory");
+	if (!rc && renameat(dirfd, tmp, dirfd, name) < 0)
+		rc = err_errno(err, "%s: rename", name);
+	if (!rc && fsync(dirfd) < 0)
+		rc = err_errno(err, "%s: fsync of its directory", name);
 	return rc;
+}
+
+int chain_armed_write(int chain_dirfd, SdArmed *armed, struct err *err)
+{
+	armed->format_version = CHAIN_FORMAT_VERSION;
+	return chain_replace(chain_dirfd, "armed", armed, err);
 }
 
 int chain_armed_read(SdArmed **out, int chain_dirfd, struct err *err)

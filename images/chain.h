@@ -171,6 +171,16 @@ void page_sources_release(struct page_sources *s);
 int chain_pages(struct page_file **out, const struct chain_links *l, const struct page_sources *s,
 		uint32_t level, struct err *err);
 
+/* --- giving back ------------------------------------------------------------------- */
+
+/*
+ * What the parents of the plain directory @dirfd hold and it does not need is given back
+ * to the disk; *@pages counts. A parent that lost something is memory only from
+ * there on: a restore of it is refused. Killed at any instant it leaves @dirfd
+ * restorable.
+ */
+int chain_dedup(int dirfd, uint64_t *pages, struct err *err);
+
 /* --- verify ------------------------------------------------------------------------ */
 
 /*

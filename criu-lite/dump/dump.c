@@ -288,6 +288,8 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 					 : write_images(&d->saver, err);
 	if (!rc)
 		rc = track_write(d->track, d->saver.dirfd, err);
+	if (!rc && d->opt->more)
+		rc = d->opt->more(d->opt->arg, d->saver.dirfd, err);
 	if (!rc)
 		rc = describe(d, c, err);
 	if (rc < 0)

@@ -29,6 +29,8 @@ struct dump_options {
 	enum thaw after;	       /* what becomes of the tree */
 	struct progress *progress;     /* may be NULL */
 	void (*say)(const char *line); /* -v; may be NULL */
+	/* More images, of the caller's, into the checkpoint being built. May be NULL. */
+	int (*more)(void *arg, int dirfd, struct err *err);
 	/* The checkpoint is safe on disk, the tree still held: a negative value withdraws
 	 * the one (in a plain directory) and lets the other go on. May be NULL. */
 	int (*published)(void *arg, struct err *err);

@@ -74,9 +74,12 @@ static bool may_open(const RegFileEntry *reg, const struct stat *st)
 	       (reg->flags & O_PATH);
 }
 
-static int check_same(const RegFileEntry *reg, const struct stat *st, struct err *err)
+static int check_same(const struct file_build *b, const RegFileEntry *reg, const struct stat *st,
+		      struct err *err)
 {
-	if (reg->has_mode && reg->mode != st->st_mode)
+	mode_t counts = b->any_mode ? S_IFMT : ~0u;
+
+	if (reg->has_mode && (reg->mode & counts) != (st->st_mode & counts))
 		return err_set(err, -ESTALE, "%s: its mode is %#o, but was %#o when saved",
 			       reg->name, st->st_mode, reg->mode);
 	if (S_ISREG(st->st_mode) && reg->has_size && reg->size != (uint64_t)st->st_size)
@@ -86,7 +89,7 @@ static int check_same(const RegFileEntry *reg, const struct stat *st, struct err
 }
 
 /* Before opening: to open the wrong thing (a FIFO, a tape) can block or do harm. */
-static int check_path(const RegFileEntry *reg, struct err *err)
+static int check_path(const struct file_build *b, const RegFileEntry *reg, struct err *err)
 {
 	struct stat st;
 	int rc;
@@ -108,13 +111,13 @@ static int check_path(const RegFileEntry *reg, struct err *err)
 		return err_set(err, ERR_REFUSED,
 			       "%s: neither a regular file nor a directory or harmless device",
 			       reg->name);
-	return check_same(reg, &st, err);
+	return check_same(b, reg, &st, err);
 }
 
-int file_reg_open(const RegFileEntry *reg, int *fd, struct err *err)
+int file_reg_open(const struct file_build *b, const RegFileEntry *reg, int *fd, struct err *err)
 {
 	struct stat st;
-	int rc = check_path(reg, err);
+	int rc = check_path(b, reg, err);
 
 	if (rc < 0)
 		return rc;
@@ -122,7 +125,7 @@ int file_reg_open(const RegFileEntry *reg, int *fd, struct err *err)
 	if (*fd < 0)
 		return err_errno(err, "%s: open", reg->name);
 	rc = fstat(*fd, &st) < 0 ? err_errno(err, "%s: stat", reg->name)
-				 : check_same(reg, &st, err);
+				 : check_same(b, reg, &st, err);
 	if (!rc && !(reg->flags & O_PATH) && reg->pos != UINT64_MAX && !S_ISCHR(st.st_mode) &&
 	    lseek(*fd, reg->pos, SEEK_SET) < 0)
 		rc = err_errno(err, "%s: go to position %llu", reg->name,
@@ -136,7 +139,7 @@ int file_reg_open(const RegFileEntry *reg, int *fd, struct err *err)
 
 static int reg_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
 {
-	return file_reg_open(e->reg, fd, err);
+	return file_reg_open(b, e->reg, fd, err);
 }
 
 const struct file_kind fd_reg = {

@@ -71,6 +71,7 @@ struct file_build {
 	struct tree *tree;
 	int dirfd; /* the checkpoint's images */
 	bool shell_job;
+	bool any_mode; /* permissions of files need not be what they were */
 	FileEntry **entry;
 	size_t n_entries;
 	struct file_build_state *state;

@@ -71,7 +71,7 @@ bool file_chardev_known(const struct stat *st);
 /* Names like "/secretmem" that the kernel gives to what never had a path, or NULL. */
 const char *file_nameless(const char *path);
 /* Open what a REG message names, checked to be what was saved: *@fd. */
-int file_reg_open(const RegFileEntry *reg, int *fd, struct err *err);
+int file_reg_open(const struct file_build *b, const RegFileEntry *reg, int *fd, struct err *err);
 
 /* Into an entry's fown; 0, or refuses an owner outside of the tree. */
 int file_fown_save(struct file_save *s, int copy, FownEntry *fown, struct err *err);

@@ -219,7 +219,8 @@ static int clone_first(struct nursery *h, struct newborn *n, struct err *err)
 {
 	pid_t tid = n->tid;
 	struct clone_args args = {
-		.exit_signal = SIGCHLD,
+		.flags = h->sibling ? CLONE_PARENT : 0,
+		.exit_signal = h->sibling ? 0 : SIGCHLD,
 		.set_tid = (uint64_t)(uintptr_t)&tid,
 		.set_tid_size = 1,
 	};

@@ -40,9 +40,10 @@ static int check_sums(const struct loaded *l, struct err *err)
 	return rc;
 }
 
-static int open_checkpoint(struct loaded *l, const char *dir, uint32_t seq, struct err *err)
+static int open_checkpoint(struct loaded *l, const char *dir, bool plain, uint32_t seq,
+			   struct err *err)
 {
-	int rc = chain_open(&l->chain, dir, CHAIN_READ, err);
+	int rc = chain_open(&l->chain, dir, plain ? CHAIN_PLAIN : CHAIN_READ, err);
 
 	if (rc < 0)
 		return rc;
@@ -419,12 +420,12 @@ int tree_check(const struct tree *tree, struct err *err)
 	return 0;
 }
 
-int load(struct loaded *out, const char *dir, uint32_t seq, struct err *err)
+int load(struct loaded *out, const char *dir, bool plain, uint32_t seq, struct err *err)
 {
 	static int (*const steps[])(struct loaded * l, struct err * err) = {
 		read_inventory, read_pstree, read_cores, read_extras, read_filters,
 	};
-	int rc = open_checkpoint(out, dir, seq, err);
+	int rc = open_checkpoint(out, dir, plain, seq, err);
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(steps); i++)
 		rc = steps[i](out, err);

@@ -22,11 +22,11 @@ struct loaded {
 };
 
 /*
- * Open the chain at @dir and read checkpoint @seq (0: the newest): inventory,
+ * Open the chain at @dir (@plain: the one checkpoint) and read checkpoint @seq (0: the newest): inventory,
  * tree, cores, ids, our own additions, filters. ERR_REFUSED: it needs something
  * that is not here. @out must be zeroed; release it in any case.
  */
-int load(struct loaded *out, const char *dir, uint32_t seq, struct err *err);
+int load(struct loaded *out, const char *dir, bool plain, uint32_t seq, struct err *err);
 void loaded_release(struct loaded *l);
 
 /* The part of it that needs no files: is this a tree that can be built? */

@@ -37,6 +37,7 @@ struct newborn {
 
 struct nursery {
 	struct tree *tree;
+	bool sibling; /* the root is to be one of ours, not our child */
 	struct births births;
 	struct newborn *newborn; /* leaders and helpers in order of birth, then the other threads */
 	size_t n;

@@ -36,6 +36,7 @@ static void set_builder(struct story *s)
 		.tree = &s->loaded.tree,
 		.dirfd = s->loaded.dirfd,
 		.shell_job = s->opt->shell_job,
+		.any_mode = s->opt->any_mode,
 	};
 	s->builder = (struct builder) {
 		.tree = &s->loaded.tree,
@@ -52,7 +53,7 @@ static int read_all(struct story *s, struct err *err)
 	int rc;
 
 	phase(&s->phases, "read");
-	rc = load(&s->loaded, s->opt->dir, s->opt->seq, err);
+	rc = load(&s->loaded, s->opt->dir, s->opt->plain, s->opt->seq, err);
 	if (rc < 0)
 		return rc;
 	set_builder(s);
@@ -69,7 +70,7 @@ static int check_parent(struct story *s, struct err *err)
 	struct thread *t;
 
 	for_each_thread (t, root)
-		if (s->opt->detach && t->core->thread_core->has_pdeath_sig &&
+		if (s->opt->detach && !s->opt->sibling && t->core->thread_core->has_pdeath_sig &&
 		    t->core->thread_core->pdeath_sig)
 			return err_set(
 				err, ERR_REFUSED,
@@ -97,6 +98,7 @@ static int plan_births(struct story *s, struct err *err)
 	int rc;
 
 	s->nursery.tree = &s->loaded.tree;
+	s->nursery.sibling = s->opt->sibling;
 	rc = births_plan(&s->nursery.births, &s->loaded.tree, &here, err);
 	return rc < 0 ? rc : pids_check(&s->nursery.births, &s->loaded.tree, err);
 }
@@ -320,6 +322,8 @@ static int commit(struct story *s, struct err *err)
 	rc = gate_gather(&s->nursery, err);
 	if (!rc)
 		rc = write_pidfile(s, err);
+	if (!rc && s->opt->ready)
+		rc = s->opt->ready(s->opt->arg, s->loaded.tree.task[0]->pid, err);
 	/* Detached, the job is in the background as soon as we have ended. */
 	if (!rc && !s->opt->detach)
 		s->terminal_given = files_terminal_give(&s->files);

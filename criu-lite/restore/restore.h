@@ -18,11 +18,17 @@
 struct restore_options {
 	const char *dir;
 	uint32_t seq;		       /* which checkpoint; 0: the newest */
+	bool plain;		       /* @dir is a checkpoint by itself, whatever its name is */
 	bool detach;		       /* the caller will end before the tree */
+	bool sibling;		       /* the root becomes a child of the caller's parent */
+	bool any_mode;		       /* the modes of files need not be what they were */
 	bool shell_job;		       /* the outer session and group become the caller's */
 	const char *pidfile;	       /* NULL: none; written before the commit */
 	void (*say)(const char *line); /* -v; may be NULL */
 	struct progress *progress;     /* may be NULL */
+	/* Everything is there, nothing runs: a negative value ends it all. May be NULL. */
+	int (*ready)(void *arg, pid_t root, struct err *err);
+	void *arg;
 };
 
 struct restored {

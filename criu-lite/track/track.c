@@ -52,6 +52,13 @@ static int choose(const char *name, const struct tracker **out, struct err *err)
 	return err_set(err, -EINVAL, "there is no tracker '%s'", name);
 }
 
+const char *track_choice(const char *name)
+{
+	const struct tracker *tracker = NULL;
+
+	return choose(name, &tracker, NULL) < 0 ? NULL : tracker->name;
+}
+
 static void track_free(struct track *t)
 {
 	armed_release(t);

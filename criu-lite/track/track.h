@@ -61,6 +61,8 @@ struct track_request {
  */
 int track_open(struct track **out, const struct track_request *rq, struct err *err);
 const char *track_name(const struct track *t);
+/* The tracker that @name ("auto" or a name) stands for here; NULL: it does not work. */
+const char *track_choice(const char *name);
 /*
  * Before the freeze, and so only a guess: how many private pages of the task have been
  * written. UINT64_MAX: as many as there are.

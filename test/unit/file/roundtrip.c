@@ -977,7 +977,7 @@ static void expect_open_error(RegFileEntry *reg, int rc, const char *text)
 	struct err err = {};
 	int fd;
 
-	assert_int_equal(file_reg_open(reg, &fd, &err), rc);
+	assert_int_equal(file_reg_open(&(struct file_build) {}, reg, &fd, &err), rc);
 	assert_string_equal(err.text, text);
 }
 
