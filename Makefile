@@ -25,11 +25,12 @@ STATIC	?= $(if $(SANITIZE),,-static-pie)
 PROGRAM_LIBS := $(if $(STATIC),$(shell pkg-config --static --libs $(PKGS)) -pthread,$(LIBS))
 
 # Highest room first: the order in which the linker wants them.
-ROOMS	:= criu-lite/restore criu-lite/dump criu-lite/task criu-lite/file criu-lite/track \
+ROOMS	:= criu-lite/cmd criu-lite/restore criu-lite/dump criu-lite/task criu-lite/file criu-lite/track \
 	   criu-lite/remote criu-lite/arch/x86-64 criu-lite/proc images proto base
 lib	= $(BUILD)/lib$(notdir $(1)).a
 
-PROGRAMS := $(patsubst criu-lite/cmd/%.c,$(BUILD)/%,$(wildcard criu-lite/cmd/sd-*.c))
+PROGRAM_SRC := $(wildcard criu-lite/cmd/sd-*.c) criu-lite/cmd/criu-lite.c
+PROGRAMS := $(PROGRAM_SRC:criu-lite/cmd/%.c=$(BUILD)/%)
 MANPAGES := $(patsubst Documentation/%.scd,$(BUILD)/%,$(wildcard Documentation/*.scd))
 
 # Where objects were before build/obj: no program can have the name of such a folder.
@@ -49,7 +50,7 @@ $(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
 	protoc-c --c_out=$(BUILD) --proto_path=. $<
 
 # --- rooms -----------------------------------------------------------------
-room_src = $(wildcard $(1)/*.c) $(wildcard $(1)/*.S)
+room_src = $(filter-out $(PROGRAM_SRC),$(wildcard $(1)/*.c)) $(wildcard $(1)/*.S)
 room_obj = $(patsubst %,$(OBJ)/%.o,$(basename $(call room_src,$(1)))) \
 	   $(if $(filter proto,$(1)),$(PROTOS:%.proto=$(OBJ)/%.pb-c.o))
 
@@ -76,10 +77,8 @@ $(OBJ)/%.o: %.S
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # --- programs --------------------------------------------------------------
-CMD_COMMON := $(patsubst %.c,$(OBJ)/%.o,$(filter-out criu-lite/cmd/sd-%,$(wildcard criu-lite/cmd/*.c)))
-
-$(PROGRAMS): $(BUILD)/%: $(OBJ)/criu-lite/cmd/%.o $(CMD_COMMON) $(LIBFILES)
-	$(CC) $(ALL_CFLAGS) $(or $(STATIC),-pie) -o $@ $< $(CMD_COMMON) -Wl,--start-group $(LIBFILES) -Wl,--end-group $(PROGRAM_LIBS)
+$(PROGRAMS): $(BUILD)/%: $(OBJ)/criu-lite/cmd/%.o $(LIBFILES)
+	$(CC) $(ALL_CFLAGS) $(or $(STATIC),-pie) -o $@ $< -Wl,--start-group $(LIBFILES) -Wl,--end-group $(PROGRAM_LIBS)
 
 $(BUILD)/%: Documentation/%.scd
 	@mkdir -p $(@D)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests, suite by suite; the last line counts them all.
-#   check.sh [SUITE...]       units lint victims chain sanitized trackers real fire fuzz guest; stress stress-fire
+#   check.sh [SUITE...]       units lint victims chain criu-lite sanitized trackers real fire fuzz guest; stress stress-fire
 # BUILD is the build folder; everything must be built already. K, a pattern,
 # chooses cases: K='*/pipe*' check.sh victims
 set -u
@@ -12,7 +12,7 @@ here=$PWD/test
 logs=$BUILD/test-logs
 mkdir -p "$logs"
 rm -f "$logs"/*.tap
-[ $# -gt 0 ] || set -- units lint victims chain sanitized trackers real fire fuzz guest
+[ $# -gt 0 ] || set -- units lint victims chain criu-lite sanitized trackers real fire fuzz guest
 
 cases()
 {
@@ -43,6 +43,9 @@ cases()
 		"$here/restore/cases.sh" list
 		"$here/commands.sh" list
 		"$here/terminal/cases.sh" list
+		;;
+	criu-lite)
+		"$here/criu-lite.sh" list
 		;;
 	sanitized)
 		for unit in "$BUILD"/sanitize/test/unit/*/*; do

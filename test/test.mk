@@ -18,6 +18,10 @@ $(foreach r,$(notdir $(ROOMS)),$(eval $(call UNIT,$(r))))
 
 units: $(UNITS)
 
+# The document that is made of a table in the code; the same unit test compares them.
+compat: $(BUILD)/test/unit/cmd/criu_compat
+	$< print >Documentation/criu-compat.md
+
 # --- test programs ---------------------------------------------------------
 # No sanitizer and no pkg-config: what is checkpointed is an ordinary program.
 VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(filter -Werror,$(CFLAGS)) -O1 -g -I. -pthread
@@ -78,4 +82,4 @@ include test/guest/guest.mk
 include test/fire/fire.mk
 include test/bench/bench.mk
 
-.PHONY: units test-programs deps-test check stress lint demo sanitize sanitized-programs
+.PHONY: units compat test-programs deps-test check stress lint demo sanitize sanitized-programs

@@ -1,0 +1,136 @@
+/* criu-dump.c - `criu-lite dump` and `criu-lite pre-dump`. */
+#include "base/mem.h"
+#include "criu-lite/cmd/criu-run.h"
+#include "criu-lite/cmd/criu-stats.h"
+#include "criu-lite/cmd/options.h"
+#include "criu-lite/dump/dump.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DEFAULT_TIMEOUT = 10, MAX_TIMEOUT = 24 * 3600 };
+
+struct dumping {
+	struct criu_run run;
+	struct dump_options dump;
+};
+
+static int more_images(void *arg, int dirfd, struct err *err)
+{
+	return criu_cpuinfo_write(dirfd, err);
+}
+
+static int published(void *arg, struct err *err)
+{
+	const struct dumping *d = arg;
+
+	return criu_scripts(&d->run, "post-dump", d->dump.pid, err);
+}
+
+static bool wants_cpuinfo(const struct criu_args *a)
+{
+	const char *caps = criu_arg(a, "cpu-cap");
+
+	return criu_on(a, "cpu-cap") && (!caps || strcmp(caps, "none"));
+}
+
+/* What is not to be followed by an increment need not be tracked. */
+static const char *tracker_for(const struct criu_args *a, bool memory_only)
+{
+	return memory_only || criu_on(a, "track-mem") || criu_arg(a, "prev-images-dir") ? "auto"
+											: "none";
+}
+
+static enum thaw afterwards(const struct criu_args *a, bool memory_only)
+{
+	if (memory_only || criu_on(a, "leave-running"))
+		return THAW_RUN;
+	return criu_on(a, "leave-stopped") ? THAW_STOP : THAW_KILL;
+}
+
+static int set_options(struct dumping *d, bool memory_only, struct err *err)
+{
+	const struct criu_args *a = d->run.args;
+	long long seconds = criu_number(a, "timeout", 0);
+
+	if (!criu_arg(a, "tree"))
+		return err_set(err, -EINVAL, "which task? -t PID is missing");
+	if (criu_on(a, "leave-running") && criu_on(a, "leave-stopped"))
+		return err_set(err, -EINVAL, "-R and -s exclude each other");
+	if (seconds > MAX_TIMEOUT)
+		return err_set(err, -EINVAL, "--timeout: more than a day");
+	d->dump = (struct dump_options) {
+		.pid = (pid_t)criu_number(a, "tree", 0),
+		.dir = d->run.images,
+		.plain = true,
+		.prev = criu_arg(a, "prev-images-dir"),
+		.memory_only = memory_only,
+		.shell_job = criu_on(a, "shell-job"),
+		.tracker = tracker_for(a, memory_only),
+		.timeout_ms = (unsigned)(seconds ? seconds : DEFAULT_TIMEOUT) * 1000,
+		.after = afterwards(a, memory_only),
+		.say = criu_log_say,
+		.more = !memory_only && wants_cpuinfo(a) ? more_images : NULL,
+		.published = !memory_only && d->run.scripts ? published : NULL,
+		.arg = d,
+	};
+	return 0;
+}
+
+/* The checkpoint stands: what cannot be told about it does not undo it, but is a failure. */
+static int tell(const struct dumping *d, const SdCheckpoint *c, struct err *err)
+{
+	const struct criu_args *a = d->run.args;
+	int rc = criu_stats_dump(c, criu_on(a, "display-stats"), err);
+
+	if (c->full_reason)
+		say_warn("every page was written, whatever the parent has: %s", c->full_reason);
+	say_info("%llu pages written, %llu in the parent, tracker %s",
+		 (unsigned long long)c->pages_written, (unsigned long long)c->pages_parent,
+		 c->tracker);
+	if (!rc)
+		rc = criu_write_pidfile(&d->run, d->dump.pid, err);
+	if (!rc && criu_on(a, "auto-dedup"))
+		rc = criu_dedup_parents(d->run.images, err);
+	return rc;
+}
+
+static int work(struct dumping *d, const struct criu_args *a, bool memory_only, struct err *err)
+{
+	SdCheckpoint *made = NULL;
+	int rc = criu_begin(&d->run, a, err);
+
+	if (!rc)
+		rc = set_options(d, memory_only, err);
+	if (!rc && !memory_only)
+		rc = criu_needs_dump(a, d->dump.pid, err);
+	if (!rc && !memory_only)
+		rc = criu_scripts(&d->run, "pre-dump", d->dump.pid, err);
+	if (!rc)
+		rc = dump(&d->dump, &made, err);
+	if (rc < 0)
+		return rc;
+	rc = tell(d, made, err);
+	sd_checkpoint__free_unpacked(made, NULL);
+	if (!rc)
+		criu_tell_ready(&d->run);
+	return rc;
+}
+
+int criu_dump(const struct criu_args *args, bool memory_only)
+{
+	const char *what = memory_only ? "Pre-dumping" : "Dumping";
+	struct dumping d = {};
+	struct err err = {};
+	int rc = work(&d, args, memory_only, &err);
+
+	if (rc < 0) {
+		say_error("%s", err.text[0] ? err.text : strerror(-rc));
+		say_error("%s FAILED.", what);
+	} else {
+		say_info("%s finished successfully", what);
+	}
+	criu_run_release(&d.run);
+	return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
