@@ -2,6 +2,7 @@
 #include "images/chain-internal.h"
 #include "images/img-internal.h"
 #include "base/mem.h"
+#include "base/step.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -65,8 +66,10 @@ static int make_directory(struct chain *c, struct err *err)
 {
 	char link[16];
 
+	STEP();
 	if (mkdirat(c->dirfd, c->building_name, 0700) < 0)
 		return err_errno(err, "%s: mkdir", c->building_name);
+	STEP();
 	c->building_fd =
 		openat(c->dirfd, c->building_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (c->building_fd < 0)
@@ -300,6 +303,7 @@ static int write_info(struct chain *c, const SdCheckpoint *given, struct err *er
 static void point_latest(const struct chain *c, const char *name)
 {
 	unlinkat(c->dirfd, ".latest.tmp", 0);
+	STEP();
 	if (!symlinkat(name, c->dirfd, ".latest.tmp"))
 		renameat(c->dirfd, ".latest.tmp", c->dirfd, "latest");
 }
@@ -311,6 +315,7 @@ static int publish(struct chain *c, struct err *err)
 	snprintf(name, sizeof(name), "%u", c->building);
 	if (fsync(c->building_fd) < 0)
 		return err_errno(err, "fsync");
+	STEP();
 	if (renameat2(c->dirfd, c->building_name, c->dirfd, name, RENAME_NOREPLACE) < 0) {
 		/* Some file systems know no flags; the lock keeps others away. */
 		if (errno != EINVAL)
@@ -318,7 +323,9 @@ static int publish(struct chain *c, struct err *err)
 		if (renameat(c->dirfd, c->building_name, c->dirfd, name) < 0)
 			return err_errno(err, "rename to %s", name);
 	}
+	STEP();
 	point_latest(c, name);
+	STEP();
 	return 0;
 }
 

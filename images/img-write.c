@@ -1,6 +1,7 @@
 /* img-write.c - making image files. */
 #include "images/img-internal.h"
 #include "base/mem.h"
+#include "base/step.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -164,8 +165,10 @@ int img_close(struct img_writer **wp, struct err *err)
 	struct img_writer *w = *wp;
 	int rc = seal(w, err);
 
+	STEP();
 	if (!rc)
 		rc = flush(w, err);
+	STEP();
 	if (!rc) {
 		int fd = fd_take(&w->fd);
 

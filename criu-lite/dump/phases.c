@@ -1,6 +1,7 @@
 /* phases.c - a stopwatch with names. */
 #include "criu-lite/dump/phases.h"
 #include "base/mem.h"
+#include "base/step.h"
 
 #include <time.h>
 
@@ -33,6 +34,7 @@ void phase_since(struct phases *p, const char *name, uint64_t at_us)
 
 void phase(struct phases *p, const char *name)
 {
+	STEP();
 	phase_since(p, name, now_us());
 }
 

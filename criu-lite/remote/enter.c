@@ -6,9 +6,9 @@
  * frame that unmaps it; and on the way out the registers last.
  */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/arch/x86-64/frame.h"
 #include "criu-lite/remote/inside.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* freeze.c - stop every thread of a tree, and let them all go again. */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/stat.h"
@@ -7,7 +8,6 @@
 #include "criu-lite/proc/values.h"
 #include "criu-lite/remote/early.h"
 #include "criu-lite/remote/inside.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,9 +7,9 @@
  * on the way out.
  */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/remote/inside.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* run.c - hand plans over to runners and wait until they are walked. */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/remote/inside.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <linux/futex.h>

@@ -1,8 +1,8 @@
 /* scratch.c - two shared mappings, made by the task and mapped by the tool as well. */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/remote/inside.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,9 +9,9 @@
  * while its thread is parked: in front of that call, where it needs scratch no more.
  */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/arch/x86-64/frame.h"
 #include "criu-lite/remote/inside.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <string.h>

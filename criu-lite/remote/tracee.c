@@ -1,9 +1,9 @@
 /* tracee.c - one thread held by ptrace: attaching, stops, single calls, letting go. */
 #include "criu-lite/remote/tracee.h"
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/remote/seccomp.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <sched.h>

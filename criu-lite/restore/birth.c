@@ -1,7 +1,7 @@
 /* birth.c - cloning the tree: scratch, the first newborn, its children and threads. */
 #include "criu-lite/restore/birth.h"
 #include "base/mem.h"
-#include "criu-lite/remote/step.h"
+#include "base/step.h"
 #include "criu-lite/restore/pids.h"
 #include "criu-lite/restore/vdso.h"
 #include "criu-lite/task/memory.h"

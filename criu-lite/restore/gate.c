@@ -1,11 +1,11 @@
 /* gate.c - frames, the commit, and the way out of scratch. */
 #include "criu-lite/restore/gate.h"
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/arch/x86-64/frame.h"
 #include "criu-lite/arch/x86-64/gadget.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/remote.h"
-#include "criu-lite/remote/step.h"
 #include "criu-lite/remote/tracee.h"
 #include "criu-lite/task/memory.h"
 

@@ -1,8 +1,8 @@
 /* newborn.c - plans, stops and the end of threads that are being built. */
 #include "criu-lite/restore/newborn.h"
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/arch/x86-64/regs.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <linux/futex.h>

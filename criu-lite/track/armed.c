@@ -1,6 +1,7 @@
 /* armed.c - who armed the tracker, for which checkpoint, and whether nobody did since. */
 #include "criu-lite/track/armed.h"
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/proc/values.h"
@@ -107,6 +108,7 @@ static int leave_note(const SdArmed *a, const struct task *root, struct err *err
 	if (dir)
 		sweep(dir);
 	unlink(path);
+	STEP();
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
 		return err_errno(err, "writing %s", path);
@@ -203,7 +205,9 @@ int armed_open(struct track *t, struct err *err)
 		t->armed = a;
 	t->parent = t->armed ? t->armed->seq : t->rq.newest;
 	/* A tracker that arms nothing leaves the record to grow old by itself. */
-	return t->tracker->arms ? announce(t, err) : 0;
+	rc = t->tracker->arms ? announce(t, err) : 0;
+	STEP();
+	return rc;
 }
 
 SdArmedTask *armed_task(const SdArmed *armed, pid_t pid)

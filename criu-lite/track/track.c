@@ -2,6 +2,7 @@
 #include "criu-lite/track/tracker.h"
 #include "base/kernel-abi.h"
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/track/armed.h"
 #include "images/pagemap.h"
@@ -169,8 +170,10 @@ int track_scan(struct track *t, struct task *task, const struct track_vma *vma, 
 
 	t->scanned = true;
 	rc = armed_note(t, task, 0, err);
+	STEP();
 	if (!rc)
 		rc = t->tracker->scan(t, task, vma, n_vma, runs, err);
+	STEP();
 	if (rc < 0)
 		return err_add(err, rc, "tracker %s", t->tracker->name);
 	return 0;
@@ -185,8 +188,10 @@ int track_arm(struct track *t, struct task *task, struct batch *batch, const str
 		return 0;
 	t->scanned = true;
 	rc = armed_note(t, task, canary, err);
+	STEP();
 	if (!rc)
 		rc = t->tracker->arm(t, task, batch, vma, n_vma, err);
+	STEP();
 	if (rc < 0)
 		return err_add(err, rc, "task %d: tracker %s", task->pid, t->tracker->name);
 	return 0;
@@ -220,8 +225,10 @@ int track_close(struct track *t, struct tree *tree, bool published, struct err *
 {
 	int rc = t->tracker->close ? t->tracker->close(t, tree, published, err) : 0;
 
+	STEP();
 	if (!rc)
 		rc = armed_close(t, published, err);
+	STEP();
 	track_free(t);
 	return rc;
 }

@@ -1,5 +1,6 @@
 /* wp_async.c - userfaultfd write protection without a monitor, read back by PAGEMAP_SCAN. */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/track/armed.h"
@@ -381,8 +382,10 @@ static int wp_close(struct track *t, struct tree *tree, bool published, struct e
 		scoped char *name = armed_tree_name(tree->task[0]);
 
 		keeper_end(name);
+		STEP();
 		if (published && keep_living(wp, tree))
 			rc = keeper_start(name, wp->kept, wp->n, err);
+		STEP();
 		if (!rc)
 			t->next->keeper = xstrdup(name);
 	}

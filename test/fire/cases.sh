@@ -12,6 +12,20 @@ esac
 for victim in avx go stopped seccomp; do
 	echo "fire/kill-dump-$victim $limit $here/kill-dump $victim $kills"
 done
+# The steps of sd-dump: all of them in full dumps and in increments, or some of each victim's.
+if [ "${FIRE:-fire}" = fire ]; then
+	first=3
+	for each in avx:increment go:full stopped:full seccomp:increment; do
+		first=$((first + 7))
+		echo "fire/kill-steps-${each%:*} $limit $here/kill-steps ${each%:*} ${each#*:} 30 $first"
+	done
+else
+	for victim in avx go stopped seccomp; do
+		for whole in full increment; do
+			echo "fire/kill-steps-$victim-$whole $limit $here/kill-steps $victim $whole"
+		done
+	done
+fi
 echo "fire/kill-restore $limit $here/kill-restore $restores"
 for how in verify list show; do
 	echo "fire/fail-calls-image-$how $limit $here/fail-calls $how $images"

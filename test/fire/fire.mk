@@ -20,7 +20,18 @@ $(FIRE_BIN)/victim-go: test/rescue/victim.go
 	@mkdir -p $(@D)
 	go build -o $@ $<
 
-fire-programs: $(FIRE_PROGRAMS)
+# The tools once more, with steps at which they can be made to die; rescue/ and restore/ use them too.
+STEPS = $(BUILD)/steps
+
+step-programs: $(STEPS)/step.o
+	@$(MAKE) --no-print-directory BUILD=$(STEPS) CFLAGS="-O2 -g -DRESCUE_STEPS" \
+		LIBS="$(STEPS)/step.o $(LIBS)" all >/dev/null
+
+$(STEPS)/step.o: test/fire/step.c
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CFLAGS) -fPIE -c -o $@ $<
+
+fire-programs: $(FIRE_PROGRAMS) step-programs
 
 check-fire: all test-programs fire-programs
 	@BUILD=$(BUILD) test/check.sh fire
@@ -28,4 +39,4 @@ check-fire: all test-programs fire-programs
 stress-fire: all test-programs fire-programs
 	@BUILD=$(BUILD) test/check.sh stress-fire
 
-.PHONY: fire-programs check-fire stress-fire
+.PHONY: fire-programs step-programs check-fire stress-fire

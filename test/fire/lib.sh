@@ -174,6 +174,52 @@ restore_elsewhere()
 	exit $rc
 }
 
+# --- kills of sd-dump, and what must be so afterwards ---
+
+# start_kind avx|go|stopped|seccomp: a busy victim
+start_kind()
+{
+	kind=$1
+	case $kind in
+	avx) start_busy avx "$fire/victim" 6 ;;
+	go) start_busy go "$fire/victim-go" ;;
+	stopped) start_busy stopped "$fire/victim" 5 ;;
+	seccomp) start_busy seccomp "$fire/victim" 3 allow ;;
+	*) exit 2 ;;
+	esac
+}
+
+before_kill()
+{
+	case $kind in
+	stopped)
+		kill -STOP "$pid"
+		until_true "[ \"\$(state $pid)\" = T ]"
+		;;
+	esac
+}
+
+after_kill()
+{
+	case $kind in
+	stopped)
+		until_true "[ \"\$(state $pid)\" = T ]"
+		kill -CONT "$pid"
+		;;
+	esac
+}
+
+# The task goes on, what is published is whole and comes back, the next dump works.
+judge_kill()
+{
+	unharmed "$moment"
+	whole "$moment"
+	[ "$(newest)" = "$before" ] || comes_back "$moment"
+	dump_it "the dump right after $moment"
+	unharmed "the dump after $moment"
+	comes_back "the dump after $moment"
+}
+
 if [ "$1" = restore-elsewhere ]; then
 	restore_elsewhere "$2" "$3"
 fi

@@ -7,8 +7,8 @@
  * someone had sent SIGKILL there. Prints what it did and how many steps it took.
  */
 #include "base/mem.h"
+#include "base/step.h"
 #include "criu-lite/remote/remote.h"
-#include "criu-lite/remote/step.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -20,10 +20,11 @@ victims=""
 trap 'for p in $victims; do kill -9 $p 2>/dev/null; done; rm -rf "$tmp"' EXIT
 
 compile() {
+	steps=$build/steps
 	libs="libremote.a libx86-64.a libproc.a libproto.a libbase.a"
-	for l in $libs; do set -- "$@" "$out/$l"; done
-	make -s BUILD="$out" CFLAGS="-O2 -g -DRESCUE_STEPS" "$@" || return 1
-	cc="${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -I. -I$out"
+	for l in $libs; do set -- "$@" "$steps/$l"; done
+	make -s BUILD="$build" step-programs || return 1
+	cc="${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -I. -I$steps"
 	$cc -DRESCUE_STEPS test/rescue/driver.c -o "$out/driver" -Wl,--start-group "$@" \
 		-Wl,--end-group $(pkg-config --libs libprotobuf-c libbsd-overlay) &&
 	$cc test/rescue/victim.c -o "$out/victim" -pthread &&

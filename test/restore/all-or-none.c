@@ -7,7 +7,7 @@
  * Runs in a pid namespace whose first process reaps. Prints counts; exits 1 on
  * any harm.
  */
-#include "criu-lite/remote/step.h"
+#include "base/step.h"
 #include "criu-lite/restore/restore.h"
 #include "tree.h"
 

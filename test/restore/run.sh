@@ -9,13 +9,13 @@ random=${2:-40}
 cd "$(dirname "$0")/../.." || exit 1
 out=$build/restore-steps
 mkdir -p "$out"
+steps=$build/steps
 libs=""
 for room in restore dump task file track remote x86-64 proc images proto base; do
-	libs="$libs $out/lib$room.a"
+	libs="$libs $steps/lib$room.a"
 done
-# shellcheck disable=SC2086
-make -s BUILD="$out" CFLAGS="-O2 -g -DRESCUE_STEPS" $libs || exit 1
-cc="${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -I. -I$out"
+make -s BUILD="$build" step-programs || exit 1
+cc="${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -I. -I$steps"
 $cc -pthread test/restore/tree.c -o "$out/tree" || exit 1
 # shellcheck disable=SC2046,SC2086
 $cc -DRESCUE_STEPS test/restore/all-or-none.c -o "$out/all-or-none" \

@@ -1,11 +1,11 @@
 /*
  * step - the numbered places at which a test kills the tool.
  *
- * Only the rescue tests define RESCUE_STEPS and bring rescue_step along; in the
- * programs a step is nothing at all.
+ * Only builds for tests define RESCUE_STEPS and bring rescue_step along (test/fire/step.c);
+ * in the programs a step is nothing at all.
  */
-#ifndef REMOTE_STEP_H
-#define REMOTE_STEP_H
+#ifndef BASE_STEP_H
+#define BASE_STEP_H
 
 #ifdef RESCUE_STEPS
 void rescue_step(void);
