@@ -4,14 +4,18 @@
 #include <stdarg.h>
 #include <string.h>
 
-static void *must(void *p)
+void out_of_memory(void)
 {
 	static const char say[] = "out of memory\n";
 
-	if (!p) {
-		(void)!write(STDERR_FILENO, say, sizeof(say) - 1);
-		abort();
-	}
+	(void)!write(STDERR_FILENO, say, sizeof(say) - 1);
+	abort();
+}
+
+static void *must(void *p)
+{
+	if (!p)
+		out_of_memory();
 	return p;
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <dirent.h>
 
+void out_of_memory(void) __attribute__((noreturn));
 void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
 void *xreallocarray(void *p, size_t n, size_t size);

@@ -134,22 +134,25 @@ static int map_here(struct task *task, char *at, uint64_t addr, uint64_t len, st
 static int share(struct task *task, struct err *err)
 {
 	struct task_remote *r = task->remote;
+	char *mem = mmap(NULL, r->scratch_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int rc;
 
-	r->mem = mmap(NULL, r->scratch_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (r->mem == MAP_FAILED) {
-		r->mem = NULL;
+	if (mem == MAP_FAILED)
 		return err_errno(err, "mapping %lu bytes", (unsigned long)r->scratch_len);
-	}
-	rc = map_here(task, r->mem, r->scratch, SCRATCH_PAGE, err);
+	rc = map_here(task, mem, r->scratch, SCRATCH_PAGE, err);
 	/* The code page is an object of its own; the rest begins at one page into the other. */
 	if (rc == 0)
-		rc = map_here(task, r->mem + SCRATCH_PAGE, r->scratch + SCRATCH_PAGE,
+		rc = map_here(task, mem + SCRATCH_PAGE, r->scratch + SCRATCH_PAGE,
 			      r->scratch_len - SCRATCH_PAGE, err);
-	if (rc == 0)
-		memcpy(r->mem, runner_start, runner_len);
 	STEP();
-	return rc;
+	/* Half of it cannot be read, and nobody must try. */
+	if (rc < 0) {
+		munmap(mem, r->scratch_len);
+		return rc;
+	}
+	memcpy(mem, runner_start, runner_len);
+	r->mem = mem;
+	return 0;
 }
 
 int scratch_map(struct task *task, struct err *err)

@@ -48,16 +48,27 @@ static void fault_in(char *at, size_t len)
 	madvise(at, len, MADV_POPULATE_WRITE);
 }
 
+static char *map_ring(size_t len)
+{
+	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		    -1, 0);
+}
+
 struct spool *spool_new(size_t expected)
 {
 	struct spool *s = xcalloc(1, sizeof(*s));
 	bool hold = expected && expected <= HOLD_MOST;
 
 	s->len = hold ? expected + HOLD_SOME : HOLD_SOME;
-	s->ring = mmap(NULL, s->len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	s->ring = map_ring(s->len);
+	/* Where there is not so much, pages are written while the tree is read. */
+	if (s->ring == MAP_FAILED) {
+		hold = false;
+		s->len = HOLD_SOME;
+		s->ring = map_ring(s->len);
+	}
 	if (s->ring == MAP_FAILED)
-		abort();
+		out_of_memory();
 	if (hold)
 		fault_in(s->ring, expected);
 	s->last = &s->first;

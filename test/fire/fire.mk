@@ -25,7 +25,7 @@ STEPS = $(BUILD)/steps
 
 step-programs: $(STEPS)/step.o
 	@$(MAKE) --no-print-directory BUILD=$(STEPS) CFLAGS="-O2 -g -DRESCUE_STEPS" \
-		LIBS="$(STEPS)/step.o $(LIBS)" all >/dev/null
+		PROGRAM_LIBS="$(STEPS)/step.o $(PROGRAM_LIBS)" all >/dev/null
 
 $(STEPS)/step.o: test/fire/step.c
 	@mkdir -p $(@D)
