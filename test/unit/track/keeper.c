@@ -2,6 +2,7 @@
 #include "criu-lite/track/keeper.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,7 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +116,75 @@ static void ends_when_told(void **state)
 	end(pid);
 }
 
+enum { NOBODY = 65534, CROWD = 40 };
+
+/* What a stranger gets who has found a way to the socket: 0 for nothing at all. */
+static int stranger_gets(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = 10 };
+	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	char junk[4096] = "aaaa", byte;
+	ssize_t n;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (connect(sock, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return 2;
+	(void)!send(sock, junk, sizeof(junk), MSG_NOSIGNAL);
+	/* Closed with our bytes unread, it may also come back as a reset. */
+	n = recv(sock, &byte, 1, 0);
+	return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+static int as_nobody(int (*what)(const char *path), const char *path)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+			_exit(3);
+		_exit(what(path));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void answers_only_root_and_its_own_user(void **state)
+{
+	pid_t pid = sleeper();
+	struct kept give = { pid, 1, STDERR_FILENO, pidfd(pid) }, *got = NULL;
+	struct stat dir, sock;
+	char path[128];
+	size_t n = 0;
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(path, sizeof(path), KEEPER_DIR "/%s", name);
+	umask(0);
+	assert_int_equal(keeper_start(name, &give, 1, NULL), 0);
+	umask(022);
+	assert_int_equal(stat(KEEPER_DIR, &dir), 0);
+	assert_int_equal(stat(path, &sock), 0);
+	assert_int_equal(dir.st_mode & 077, 0);
+	assert_int_equal(sock.st_mode & 077, 0);
+	assert_int_equal(as_nobody(stranger_gets, path), 2);
+	/* Even where somebody has opened the doors. */
+	assert_int_equal(chmod(KEEPER_DIR, 0755), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	for (int i = 0; i < CROWD; i++)
+		assert_int_equal(as_nobody(stranger_gets, path), 0);
+	assert_int_equal(chmod(KEEPER_DIR, dir.st_mode & 07777), 0);
+	assert_int_equal(keeper_take(name, &got, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	close(got[0].fd);
+	free(got);
+	keeper_end(name);
+	end(pid);
+}
+
 static void names_stay_in_the_directory(void **state)
 {
 	struct kept *got;
@@ -128,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hands_out_copies),
 		cmocka_unit_test(ends_when_told),
+		cmocka_unit_test(answers_only_root_and_its_own_user),
 		cmocka_unit_test(names_stay_in_the_directory),
 	};
 
