@@ -35,6 +35,7 @@ cases()
 		done
 		"$here/victims.sh" list thaw "$here/victims/table"
 		"$here/victims.sh" list restore "$here/victims/table"
+		"$here/victims.sh" list again "$here/victims/again"
 		"$here/victims.sh" list refuse "$here/victims/refused"
 		;;
 	chain)

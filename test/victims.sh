@@ -3,7 +3,8 @@
 #   victims.sh list MODE TABLE            the cases for test/run
 #   victims.sh MODE VICTIM [KEY=VALUE...]
 # Modes: alone (no dump at all), thaw (dumped while it goes on), restore (dumped
-# thrice, killed, restored), older (the same, restored from the second), refuse.
+# thrice, killed, restored), older (the same, restored from the second), again (restored,
+# and dumped while sd-restore is there), refuse.
 here=$(cd "$(dirname "$0")" && pwd)
 
 if [ "$1" = list ]; then
@@ -56,6 +57,18 @@ dump_may_fail()
 	return 0
 }
 
+# sd-restore is a moment longer in the directory than its pid file takes to appear.
+dump_when_free()
+{
+	tries=0
+	until "$BUILD/sd-dump" -D "$ckpt" "$pid" 2>"$dir/dump.err"; do
+		tries=$((tries + 1))
+		[ $tries -lt 400 ] && grep -q 'is writing here' "$dir/dump.err" ||
+			fail "sd-dump of what was restored: $(cat "$dir/dump.err")"
+		sleep 0.05
+	done
+}
+
 refuse()
 {
 	"$BUILD/sd-dump" -D "$ckpt" "$pid" >"$dir/said" 2>"$dir/refusal"
@@ -95,6 +108,13 @@ restore)
 	dump --kill
 	gone
 	restored
+	;;
+again)
+	dump --kill
+	gone
+	begin_restored
+	dump_when_free
+	end_restored
 	;;
 older)
 	dump

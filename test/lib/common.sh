@@ -66,8 +66,8 @@ gone()
 	[ $? = 137 ] || fail "$name was to be killed, but ended otherwise"
 }
 
-# restored [OPTION...]: bring it back, let it go on, and check what it says
-restored()
+# begin_restored [OPTION...]: bring it back
+begin_restored()
 {
 	rm -f "$dir/go" "$dir/pid"
 	"$BUILD/sd-restore" -D "$ckpt" --pidfile "$dir/pid" "$@" &
@@ -77,12 +77,23 @@ restored()
 		fail "sd-restore $* of $name: exit status $?"
 	}
 	[ "$(cat "$dir/pid")" = "$pid" ] || fail "restored as pid $(cat "$dir/pid"), not $pid"
+}
+
+# end_restored: let it go on, and check what it says
+end_restored()
+{
 	touch "$dir/go"
 	wait $restorer
 	rc=$?
 	[ $rc = 0 ] || fail "$name after restore $*: exit status $rc"
 	[ -s "$dir/out" ] && fail "$name after restore $*: it complains"
 	return 0
+}
+
+restored()
+{
+	begin_restored "$@"
+	end_restored "$@"
 }
 
 # json KEY <FILE: one number or word of a flat JSON object
