@@ -316,10 +316,11 @@ static const struct {
 	{ "handlers", CLONE_VM | CLONE_SIGHAND, "handlers" },
 };
 
+/* With memory in common the C library's own is not ours to use: one call, again and again. */
 static int share_apart(void *unused)
 {
-	while (!told_to_go())
-		nap();
+	for (;;)
+		syscall(SYS_pause);
 	return 0;
 }
 
@@ -327,7 +328,6 @@ VICTIM(share)
 {
 	const char *what = param_text("what", "files");
 	char *stack = map_anon(16 * PAGE);
-	int status;
 	pid_t kid;
 	size_t i;
 
@@ -338,5 +338,5 @@ VICTIM(share)
 	expect_text("%d", kid);
 	expect_text("%s", shares[i].word);
 	ready();
-	CHECK(SYS(waitpid(kid, &status, 0)) == kid && status == 0, "status is %#x", status);
+	end_program(kid);
 }
