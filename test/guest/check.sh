@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$here/../..
 : "${BUILD:=$top/build}"
 BUILD=$(cd "$BUILD" && pwd)
-export BUILD
+export BUILD KEEP_IMAGES="$BUILD/guest/images"
 logs=$BUILD/guest/logs
 rm -rf "$logs" "$BUILD/guest/images"
 mkdir -p "$logs"

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Decode every image below a folder with crit, and say how each case went.
+"""Decode every image below a folder with crit, encode it again, and say how each case went.
 
   crit.py IMAGES EXCEPTIONS     one folder of IMAGES a case
 
-A file that crit cannot decode is a failure unless EXCEPTIONS has a line
-"PATTERN crit REASON" for its name. One process for all: starting python for
-each of some thousand files takes longer than the rest.
+What comes back must hold the same messages, but for the fields that this crit is
+too old to know: it drops them. A file that crit cannot decode is a failure unless
+EXCEPTIONS has a line "PATTERN crit REASON" for its name. One process for all:
+starting python for each of some thousand files takes longer than the rest.
 """
 import fnmatch
 import io
@@ -13,12 +14,47 @@ import os
 import sys
 
 import pycriu.images
+from pycriu.images import pb2dict
+
+# The messages of the image that is being decoded, without what crit does not know.
+messages = []
+depth = 0
+decode_message = pb2dict.pb2dict
+
+
+def note_message(message, *args, **kwargs):
+    global depth
+    if depth == 0:
+        known = type(message)()
+        known.CopyFrom(message)
+        known.DiscardUnknownFields()
+        messages.append(known.SerializeToString())
+    depth += 1
+    try:
+        return decode_message(message, *args, **kwargs)
+    finally:
+        depth -= 1
+
+
+pb2dict.pb2dict = note_message
 
 
 def exceptions(path):
     with open(path) as lines:
         rows = [line.split(None, 2) for line in lines if line.strip() and line[0] != "#"]
     return [row[0] for row in rows if row[1] == "crit"]
+
+
+def decode(image):
+    messages.clear()
+    return pycriu.images.load(io.BytesIO(image), pretty=True), list(messages)
+
+
+def round_trip(image):
+    decoded, known = decode(image)
+    again, known_again = decode(pycriu.images.dumps(decode(image)[0]))
+    if decoded != again or known != known_again:
+        raise ValueError("encoded again it is another image")
 
 
 def bad_files(folder, excepted):
@@ -30,7 +66,7 @@ def bad_files(folder, excepted):
                 continue
             try:
                 with open(path, "rb") as f:
-                    pycriu.images.load(f, pretty=True)
+                    round_trip(f.read())
                 decoded += 1
             except Exception as e:  # whatever a reader may raise is our mistake
                 bad.append("%s: %s: %s" % (os.path.relpath(path, folder), type(e).__name__, e))
