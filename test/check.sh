@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests, suite by suite; the last line counts them all.
-#   check.sh [SUITE...]       units lint victims chain criu-lite sanitized trackers real fire fuzz guest; stress stress-fire
+#   check.sh [SUITE...]       units lint victims chain criu-lite sanitized trackers real fire fuzz guest; stress stress-fire stress-guest
 # BUILD is the build folder; everything must be built already. K, a pattern,
 # chooses cases: K='*/pipe*' check.sh victims
 set -u
@@ -40,7 +40,7 @@ cases()
 		;;
 	chain)
 		"$here/chain.sh" list
-		echo "guest/travel 600 $here/guest/travel.sh"
+		echo "guest/travel 1200 $here/guest/travel.sh"
 		"$here/restore/cases.sh" list
 		"$here/commands.sh" list
 		"$here/terminal/cases.sh" list
@@ -64,6 +64,11 @@ cases()
 		for tracker in wp-async hash none; do
 			echo "tracker/$tracker 200 $here/tracker.sh $tracker"
 		done
+		# Before Linux 6.7.
+		for tracker in hash none; do
+			echo "tracker/$tracker-without-pagemap-scan 200 WITHOUT=pagemap-scan" \
+				"$here/tracker.sh $tracker 1 4"
+		done
 		;;
 	real)
 		for program in "$here"/real/*; do
@@ -76,8 +81,8 @@ cases()
 	fire | stress-fire)
 		FIRE=$1 "$here/fire/cases.sh"
 		;;
-	guest)
-		"$here/guest/cases.sh"
+	guest | stress-guest)
+		GUEST=$1 "$here/guest/cases.sh"
 		;;
 	stress)
 		for tracker in wp-async hash none; do
@@ -96,9 +101,9 @@ cases()
 # A guest that does not start is a failure.
 guest()
 {
-	scripts/guest -t 1500 "$@" || {
+	scripts/guest -t "$GUEST_LIMIT" "$@" || {
 		rc=$?
-		grep -q '^1\.\.' "$logs/guest.tap" 2>/dev/null ||
+		grep -q '^1\.\.' "$logs/$suite.tap" 2>/dev/null ||
 			echo "not ok 1 - guest/starts # exit $rc
 0 passed, 1 failed, 0 skipped"
 	}
@@ -111,7 +116,8 @@ for suite; do
 	set -f
 	# shellcheck disable=SC2086
 	case $suite in
-	guest) guest $run ;;
+	guest) GUEST_LIMIT=1500 guest $run ;;
+	stress-guest) GUEST_LIMIT=7200 guest $run ;;
 	sanitized) BUILD=$BUILD/sanitize $run ;;
 	*) $run ;;
 	esac | tee "$logs/$suite.tap"

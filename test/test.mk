@@ -27,9 +27,9 @@ compat: $(BUILD)/test/unit/cmd/criu_compat
 VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(filter -Werror,$(CFLAGS)) -O1 -g -I. -pthread
 TESTBIN	= $(BUILD)/test
 VICTIMS	= $(wildcard test/victims/*.c)
-TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/soft-dirty $(TESTBIN)/adopt
+TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/without $(TESTBIN)/soft-dirty $(TESTBIN)/adopt
 
-$(TESTBIN)/run $(TESTBIN)/nsinit: $(TESTBIN)/%: test/lib/%.c
+$(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/without: $(TESTBIN)/%: test/lib/%.c
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
 
@@ -58,7 +58,8 @@ check: deps-test
 	@BUILD=$(BUILD) test/check.sh $(SUITES)
 
 stress: all test-programs fire-programs
-	@BUILD=$(BUILD) test/check.sh stress stress-fire
+	@BUILD=$(BUILD) test/check.sh stress stress-fire stress-guest
+	@$(MAKE) --no-print-directory BUILD=$(BUILD) check-guest
 
 lint:
 	@BUILD=$(BUILD) test/check.sh lint

@@ -3,6 +3,7 @@
 # checkpoint after each; then every checkpoint is restored, and its memory must
 # be what it was then.
 #   tracker.sh TRACKER [CYCLES [EVERY]]; EVERY=4 restores only each fourth
+# WITHOUT names what the kernel is to lack when it dumps (see lib/without.c).
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib/common.sh"
 tracker=$1
@@ -32,7 +33,7 @@ while [ $round -le $rounds ]; do
 	rm -f "$dir/step.$round" "$dir"/sibling* # a restored copy must not act on them again
 	end=''
 	[ $round = $rounds ] && end=--kill
-	"$BUILD/sd-dump" -q --json --tracker "$tracker" -D "$ckpt" $end "$pid" >"$dir/json.$round" ||
+	${WITHOUT:+"$BUILD/test/without" "$WITHOUT"} "$BUILD/sd-dump" -q --json --tracker "$tracker" -D "$ckpt" $end "$pid" >"$dir/json.$round" ||
 		fail "dump $round ($(way $round)): exit status $?"
 	if [ $round -gt 1 ] && [ "$tracker" != none ]; then
 		why=$(json full_reason <"$dir/json.$round")
@@ -55,4 +56,4 @@ while [ $round -ge 1 ]; do
 	round=$((round - ${3:-1}))
 done
 [ $wrong = 0 ] || fail "$wrong of $rounds checkpoints restore other memory than they saw"
-echo "$rounds rounds with $tracker"
+echo "$rounds rounds with $tracker${WITHOUT:+, no $WITHOUT}"

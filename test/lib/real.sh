@@ -17,7 +17,8 @@
 # from the second checkpoint, with one more increment taken of what was restored.
 #
 # BUILD names the folder of the programs, CASE_DIR an empty folder to work in,
-# TRACKER the tracker (default: auto).
+# TRACKER the tracker (default: auto), and on slow machines SMALLER divides the work
+# and PATIENCE multiplies the limits.
 
 set -eu
 
@@ -50,7 +51,7 @@ fail() {
 
 # wait_for SECONDS WHAT COMMAND...: until COMMAND succeeds
 wait_for() {
-	limit=$(($(date +%s) + $1)) what=$2
+	limit=$(($(date +%s) + $1 * ${PATIENCE:-1})) what=$2
 	shift 2
 	until "$@"; do
 		[ "$(date +%s)" -lt "$limit" ] || fail "waited too long for $what"
