@@ -119,13 +119,13 @@ crit()
 	end_victim
 }
 
+# Not the other way: criu 3.17.1 counts fewer state components here than XCR0 has (0x215, not
+# 0x21f) and takes ours for too many.
 cpuinfo()
 {
-	images 1 2
-	by "$ours" cpuinfo dump -D "$dir/1"
-	by "$theirs" cpuinfo check -D "$dir/1"
-	by "$theirs" cpuinfo dump -D "$dir/2"
-	by "$ours" cpuinfo check -D "$dir/2"
+	images 1
+	by "$theirs" cpuinfo dump -D "$dir/1"
+	by "$ours" cpuinfo check -D "$dir/1"
 	end_victim
 }
 
@@ -136,10 +136,10 @@ precopy()
 		by "$here/../scripts/precopy-criu" -n 3 "$program" "$pid" "$dir/by-${program##*/}"
 		killed
 		comes_back "$program" "$dir/by-${program##*/}/last"
-		rm -f "$dir/ready"
+		rm -f "$dir/ready" "$dir/go"
 		start_victim "$name" maps=any
-		# Names with the pid in them differ.
-		(cd "$dir/by-${program##*/}" && find . -name '*.img' ! -name 'criu-lite*' ! -name 'timens*' |
+		# Names with the pid in them differ; criu writes an empty seccomp.img, too.
+		(cd "$dir/by-${program##*/}" && find . -name '*.img' ! -name 'criu-lite*' ! -name 'timens*' ! -name seccomp.img |
 			sed 's/-[0-9]*\.img/-N.img/' | sort) >"$dir/list-${program##*/}"
 	done
 	diff "$dir/list-criu" "$dir/list-criu-lite" || fail "different images"
