@@ -56,6 +56,7 @@ void memory_of_release(struct task *task)
  */
 #define MANY_VMAS    256u
 #define MANY_PAGES   (64 << 8)
+#define MUCH_SPACE   (64ull << 30) /* bytes, used or not: page tables are looked through */
 #define MANY_THREADS 100
 #define FEW_PAGES    256
 
@@ -78,7 +79,8 @@ static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
 	scoped struct proc_vma *vma = NULL;
 	size_t n = 0;
 
-	return st->rss > MANY_PAGES || (!proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS);
+	return st->rss > MANY_PAGES || st->vsize > MUCH_SPACE ||
+	       (!proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS);
 }
 
 static void early_smaps(struct memory_save *m, const struct proc_dir *dir,
