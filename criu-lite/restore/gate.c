@@ -40,25 +40,41 @@ static bool has_filter(const struct thread *t)
 }
 
 /* With TSYNC only the leader carries the filter that all have. */
-static bool is_filtered(const struct newborn *n)
+static bool is_filtered(const struct task *task)
 {
 	struct thread *t;
 
-	if (!n->thread)
-		return false;
-	for_each_thread (t, n->thread->task)
+	for_each_thread (t, task)
 		if (has_filter(t))
 			return true;
 	return false;
 }
 
+/* The threads of one task lie side by side: each task is looked at once, or twice. */
+static void mark_filtered(struct nursery *h)
+{
+	const struct task *last = NULL;
+	bool filtered = false;
+
+	for (size_t i = 0; i < h->n; i++) {
+		struct newborn *n = &h->newborn[i];
+
+		if (!n->thread)
+			continue;
+		if (n->thread->task != last)
+			filtered = is_filtered(n->thread->task);
+		last = n->thread->task;
+		n->filtered = filtered;
+	}
+}
+
 static int set_options(struct newborn *n, uint64_t options, struct err *err)
 {
-	if (is_filtered(n))
+	if (n->filtered)
 		options |= PTRACE_O_SUSPEND_SECCOMP;
 	if (ptrace(PTRACE_SETOPTIONS, n->tid, 0, options) == 0)
 		return 0;
-	if (errno == EPERM && is_filtered(n))
+	if (errno == EPERM && n->filtered)
 		return err_set(
 			err, -EPERM,
 			"thread %d: suspending its seccomp filters needs CAP_SYS_ADMIN and no "
@@ -69,11 +85,12 @@ static int set_options(struct newborn *n, uint64_t options, struct err *err)
 
 int gate_suspend_filters(struct nursery *h, struct err *err)
 {
+	mark_filtered(h);
 	for (size_t i = 0; i < h->n; i++) {
 		struct newborn *n = &h->newborn[i];
 		int rc;
 
-		if (!n->alive || !is_filtered(n))
+		if (!n->alive || !n->filtered)
 			continue;
 		newborn_interrupt(n);
 		rc = newborn_hold(n, err);
@@ -421,15 +438,34 @@ static int drive(struct newborn *n)
 /* Negative: it is alive and cannot be helped. */
 static int drive_out(struct newborn *n)
 {
-	int rc = 0;
+	while (!n->out && n->alive)
+		n->out = drive(n);
+	return n->out < 0 && n->alive ? n->out : 0;
+}
 
-	while (!rc && n->alive)
-		rc = drive(n);
-	return rc < 0 && n->alive ? rc : 0;
+/* Whoever is on the way, one stop each in turn: the others get to theirs meanwhile. */
+static void drive_all(struct nursery *h)
+{
+	bool more;
+
+	do {
+		more = false;
+		for (size_t i = 0; i < h->n; i++) {
+			struct newborn *n = &h->newborn[i];
+
+			if (!n->leaving || n->out || !n->alive)
+				continue;
+			n->out = drive(n);
+			more |= !n->out;
+		}
+	} while (more);
 }
 
 static int begin_leaving(struct newborn *n)
 {
+	if (n->leaving)
+		return 0;
+	n->leaving = true;
 	__atomic_store_n(&n->slice->plan.cmd, RUNNER_LEAVE, __ATOMIC_SEQ_CST);
 	return step(n, 0);
 }
@@ -535,8 +571,12 @@ static void say_abandoned(const struct newborn *leader, int rc, void (*say)(cons
 
 void gate_leave(struct nursery *h, void (*say)(const char *line))
 {
+	for (size_t i = 0; i < h->n; i++)
+		if (h->newborn[i].alive && h->newborn[i].slice->own.certified)
+			begin_leaving(&h->newborn[i]);
 	for (size_t i = h->births.n; i < h->n; i++)
 		begin_leaving(&h->newborn[i]);
+	drive_all(h);
 	for (size_t i = 0; i < h->births.n; i++) {
 		struct newborn *leader = &h->newborn[i];
 		int rc = leader->alive ? leave_task(h, leader) : 0;

@@ -29,6 +29,9 @@ struct newborn {
 	bool alive;		     /* cloned and not known to be gone */
 	bool adopted;		     /* runs our code */
 	bool held;		     /* in a ptrace stop */
+	bool filtered;		     /* seccomp filters will judge it */
+	bool leaving;		     /* past the gate, on the way out of scratch */
+	int out;		     /* 1: it is what it was; negative: it cannot be helped */
 	bool owes_stop;		     /* a SIGSTOP from outside that was kept from it */
 	int status;		     /* wait status once gone */
 	uint64_t ip, sp;	     /* where its frame takes it */
