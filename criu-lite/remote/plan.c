@@ -9,13 +9,14 @@
 
 #define PLAN_ALIGN 16
 
+/* Nothing is cleared, so that a plan of a few rows touches a few pages: there is one a thread. */
 void plan_init(struct plan *p, uint64_t addr, size_t max_rows, size_t max_data)
 {
 	*p = (struct plan) {
-		.row = xcalloc(max_rows, sizeof(*p->row)),
-		.note = xcalloc(max_rows, sizeof(*p->note)),
+		.row = xmalloc(max_rows * sizeof(*p->row)),
+		.note = xmalloc(max_rows * sizeof(*p->note)),
 		.max_rows = max_rows,
-		.data = xcalloc(max_data, 1),
+		.data = xmalloc(max_data),
 		.max_data = max_data,
 		.addr = addr,
 	};
@@ -64,10 +65,9 @@ uint64_t plan_put(struct plan *p, const void *bytes, size_t len)
 	uint64_t at = p->addr + p->len;
 
 	assert(plan_fits(p, 0, len));
+	memset(p->data + p->len, 0, rounded(len));
 	if (bytes)
 		memcpy(p->data + p->len, bytes, len);
-	else
-		memset(p->data + p->len, 0, len);
 	p->len += rounded(len);
 	return at;
 }

@@ -397,6 +397,7 @@ static void release(struct story *s, int rc)
 	if (rc < 0 && s->terminal_given)
 		files_terminal_take();
 	if (s->builder.tree) {
+		kinds_build_release(&s->builder);
 		memory_build_release(&s->builder);
 		files_build_release(&s->files);
 	}

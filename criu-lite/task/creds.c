@@ -121,7 +121,7 @@ struct change {
 	struct thread *t;
 	struct batch *batch;
 	const CredsEntry *want;
-	struct proc_status own;
+	const struct proc_status *own;
 	struct cap_sets have, need;
 	uint32_t secbits; /* as they are by now */
 };
@@ -135,8 +135,8 @@ static void sets_load(struct change *c)
 {
 	const CredsEntry *e = c->want;
 
-	c->have = (struct cap_sets) { c->own.cap_inh, c->own.cap_prm, c->own.cap_eff,
-				      c->own.cap_bnd, c->own.cap_amb };
+	c->have = (struct cap_sets) { c->own->cap_inh, c->own->cap_prm, c->own->cap_eff,
+				      c->own->cap_bnd, c->own->cap_amb };
 	c->need = (struct cap_sets) {
 		words_load(e->cap_inh, e->n_cap_inh), words_load(e->cap_prm, e->n_cap_prm),
 		words_load(e->cap_eff, e->n_cap_eff), words_load(e->cap_bnd, e->n_cap_bnd),
@@ -214,8 +214,8 @@ static int add_groups(struct change *c, struct err *err)
 	struct bulk list;
 	int rc;
 
-	if (e->n_groups == c->own.n_groups &&
-	    (!e->n_groups || !memcmp(e->groups, c->own.groups, e->n_groups * sizeof(*e->groups))))
+	if (e->n_groups == c->own->n_groups &&
+	    (!e->n_groups || !memcmp(e->groups, c->own->groups, e->n_groups * sizeof(*e->groups))))
 		return 0;
 	if (e->n_groups > MAX_GROUPS)
 		return err_set(err, -EBADMSG, "thread %d: %zu groups", c->t->tid, e->n_groups);
@@ -247,12 +247,12 @@ static int add_ids(struct change *c, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	if (memcmp(gid, c->own.gid, sizeof(gid))) {
+	if (memcmp(gid, c->own->gid, sizeof(gid))) {
 		plan_add(p, PLAN_MUST, "set group ids", SYS_setresgid, e->gid, e->egid, e->sgid);
 		if (e->fsgid != e->egid)
 			add_fsid(c, "set the file system group id", SYS_setfsgid, e->fsgid);
 	}
-	if (memcmp(uid, c->own.uid, sizeof(uid))) {
+	if (memcmp(uid, c->own->uid, sizeof(uid))) {
 		plan_add(p, PLAN_MUST, "set user ids", SYS_setresuid, e->uid, e->euid, e->suid);
 		if (e->fsuid != e->euid)
 			add_fsid(c, "set the file system user id", SYS_setfsuid, e->fsuid);
@@ -329,7 +329,7 @@ static bool uids_differ(const struct change *c)
 	const CredsEntry *e = c->want;
 	const uint32_t uid[4] = { e->uid, e->euid, e->suid, e->fsuid };
 
-	return memcmp(uid, c->own.uid, sizeof(uid));
+	return memcmp(uid, c->own->uid, sizeof(uid));
 }
 
 static int change_add(struct change *c, struct err *err)
@@ -351,24 +351,35 @@ static int change_add(struct change *c, struct err *err)
 	return rc;
 }
 
+/* Newborns are what we are. A tree of thousands of threads asks once. */
+static int read_own(struct builder *b, const struct proc_status **out, struct err *err)
+{
+	scoped_proc me = NULL;
+	int rc = 0;
+
+	if (!b->self) {
+		b->self = xcalloc(1, sizeof(*b->self));
+		rc = proc_open(&me, NULL, getpid(), err);
+		if (!rc)
+			rc = proc_status_read(me, b->self, err);
+	}
+	*out = b->self;
+	return rc;
+}
+
 static int creds_rebuild(struct builder *b, struct thread *t, struct batch *batch, struct err *err)
 {
 	struct change c = { .t = t, .batch = batch, .want = t->core->thread_core->creds };
-	scoped_proc me = NULL;
 	int rc;
 
 	if (!c.want)
 		return err_set(err, -EBADMSG, "thread %d: no credentials", t->tid);
-	rc = proc_open(&me, NULL, getpid(), err);
-	if (!rc)
-		rc = proc_status_read(me, &c.own, err);
+	rc = read_own(b, &c.own, err);
 	if (rc < 0)
 		return rc;
 	c.secbits = (uint32_t)prctl(PR_GET_SECUREBITS);
 	sets_load(&c);
-	rc = change_add(&c, err);
-	proc_status_release(&c.own);
-	return rc;
+	return change_add(&c, err);
 }
 
 const struct task_kind kind_creds = {

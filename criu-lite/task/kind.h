@@ -53,6 +53,7 @@ struct builder {
 	struct progress *progress; /* may be NULL */
 	SeccompEntry *seccomp;
 	struct memory_build *memory; /* task/memory.c */
+	struct proc_status *self;    /* task/creds.c: what this program is */
 };
 
 enum rebuild_stage {
@@ -87,6 +88,9 @@ extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in
 int kinds_early(struct saver *s, pid_t root, struct err *err);
 /* What the kinds keep in @s; after the last look and save. */
 void kinds_save_release(struct saver *s);
+
+/* What the kinds keep in @b; after the last rebuild. */
+void kinds_build_release(struct builder *b);
 
 /* Messages with every required field set and all sub-messages present, zeroed. */
 CoreEntry *core_new(bool leader);

@@ -1,6 +1,7 @@
 /* kinds.c - the table of what a task is made of, and empty messages to fill. */
 #include "criu-lite/task/kinds.h"
 #include "base/mem.h"
+#include "criu-lite/proc/status.h"
 #include "criu-lite/task/landlock.h"
 #include "criu-lite/task/look.h"
 #include "criu-lite/task/seccomp.h"
@@ -80,6 +81,14 @@ void kinds_save_release(struct saver *s)
 	look_release(s);
 	landlock_save_release(s);
 	seccomp_save_release(s);
+}
+
+void kinds_build_release(struct builder *b)
+{
+	if (b->self)
+		proc_status_release(b->self);
+	free(b->self);
+	b->self = NULL;
 }
 
 /* --- empty messages ---------------------------------------------------------- */

@@ -349,6 +349,7 @@ static void dry_init(struct dry *d)
 static void dry_release(struct dry *d)
 {
 	plan_release(&d->batch.plan);
+	kinds_build_release(&d->builder);
 	tree_release(&d->tree);
 }
 

@@ -285,6 +285,7 @@ static void round_trip_without(void (*state)(void *), uint64_t deny)
 		same_message("filters", builder.seccomp, seccomp_pool(&wb.saver));
 	double_end(a);
 	double_end(b);
+	kinds_build_release(&builder);
 	world_release(&wa);
 	world_release(&wb);
 }
@@ -594,6 +595,7 @@ static void strict(void **unused)
 	assert_int_equal(w.thread->core->thread_core->seccomp_mode, SECCOMP_MODE__strict);
 	assert_int_equal(w.thread->core->thread_core->creds->uid, UID);
 	double_end(b);
+	kinds_build_release(&builder);
 	world_release(&w);
 }
 
