@@ -53,6 +53,17 @@ static int index_entries(struct file_build *b, struct err *err)
 	return 0;
 }
 
+static int check_owners(const struct file_build *b, struct err *err)
+{
+	for (size_t i = 0; i < b->n_entries; i++) {
+		int rc = file_fown_check(b->tree, b->entry[i], err);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 struct file_slot *file_slot(const struct file_build *b, uint32_t id)
 {
 	size_t lo = 0, hi = b->n_entries;
@@ -207,6 +218,8 @@ int files_load(struct file_build *b, struct err *err)
 	rc = read_entries(b, err);
 	if (!rc)
 		rc = index_entries(b, err);
+	if (!rc)
+		rc = check_owners(b, err);
 	for_each_live_task (task, b->tree)
 		if (!rc)
 			rc = check_table(b, task, err);

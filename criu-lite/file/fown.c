@@ -48,6 +48,21 @@ int file_fown_save(struct file_save *s, int copy, FownEntry *fown, struct err *e
 	return 0;
 }
 
+int file_fown_check(const struct tree *tree, const FileEntry *e, struct err *err)
+{
+	const FownEntry *fown = file_entry_fown(e);
+	struct f_owner_ex owner;
+
+	if (!fown || !fown->pid)
+		return 0;
+	owner = (struct f_owner_ex) { .type = fown->pid_type, .pid = fown->pid };
+	if (in_tree(tree, &owner))
+		return 0;
+	return err_set(err, ERR_REFUSED,
+		       "file %u: an owner outside of the tree (F_SETOWN %d) is not supported",
+		       e->id, owner.pid);
+}
+
 /*
  * The kernel remembers the caller's uid and euid to judge later whether it may
  * send the signal, so the task takes those for the moment. Its saved uid stays

@@ -75,6 +75,8 @@ int file_reg_open(const struct file_build *b, const RegFileEntry *reg, int *fd, 
 
 /* Into an entry's fown; 0, or refuses an owner outside of the tree. */
 int file_fown_save(struct file_save *s, int copy, FownEntry *fown, struct err *err);
+/* An owner that was read: in the tree, or it is refused: the number may be anybody's by now. */
+int file_fown_check(const struct tree *tree, const FileEntry *e, struct err *err);
 /* Rows that set it for @fd in @batch's task, which must be the first owner. */
 int file_fown_attach(const FownEntry *fown, uint32_t flags, int fd, struct batch *batch,
 		     struct err *err);

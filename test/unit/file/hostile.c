@@ -231,6 +231,39 @@ static void test_foreign_kinds(void **state)
 	end(&im, &b);
 }
 
+/* The kernel would signal whoever has the number now. */
+static void test_owner_outside(void **state)
+{
+	static const struct f_owner_ex outside[] = {
+		{ F_OWNER_PID, 1 },	 { F_OWNER_TID, 1 }, { F_OWNER_PGRP, 1 },
+		{ F_OWNER_PGRP, 0x1ff }, { 7, 99 },	     { F_OWNER_PID, -99 },
+	};
+	struct images im;
+
+	for (size_t i = 0; i < sizeof(outside) / sizeof(*outside); i++) {
+		FownEntry *fown;
+
+		start(&im);
+		fown = im.entry[3]->pipe->fown;
+		fown->pid_type = outside[i].type;
+		fown->pid = outside[i].pid;
+		expect(&im, ERR_REFUSED, "file 4: an owner outside of the tree");
+	}
+}
+
+static void test_owner_inside(void **state)
+{
+	struct file_build b;
+	struct images im;
+	struct err err = {};
+
+	start(&im);
+	im.entry[3]->pipe->fown->pid_type = F_OWNER_PID;
+	im.entry[3]->pipe->fown->pid = 99;
+	assert_int_equal(load(&im, &b, &err), 0);
+	end(&im, &b);
+}
+
 static void test_pipe_data(void **state)
 {
 	struct images im;
@@ -306,6 +339,8 @@ int main(void)
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_foreign_kinds),
+		cmocka_unit_test(test_owner_outside),
+		cmocka_unit_test(test_owner_inside),
 		cmocka_unit_test(test_pipe_data),
 		cmocka_unit_test(test_terminal_without_info),
 		cmocka_unit_test(test_fifo_without_path),

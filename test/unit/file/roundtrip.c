@@ -128,11 +128,21 @@ static void copy_tables(const struct task *from, struct task *to)
 	to->fs->umask = from->fs->umask;
 }
 
+/* Owners of descriptors keep their numbers here, where the puppet has another one. */
+static void add_owners(struct tree *tree, const struct task *saved)
+{
+	struct task *was = tree_add_task(tree, saved->pid);
+
+	was->state = TASK_DEAD;
+	was->pgid = saved->pgid;
+}
+
 static void rebuild(int dirfd, const struct task *saved, struct puppet *p)
 {
 	struct file_build b = { .tree = &p->tree, .dirfd = dirfd };
 	struct err err = {};
 
+	add_owners(&p->tree, saved);
 	copy_tables(saved, p->task);
 	ok(files_load(&b, &err), &err);
 	ok(files_give(&b, &p->batch, PUPPET_BUSY, &err), &err);
