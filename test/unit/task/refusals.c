@@ -514,6 +514,57 @@ static void capability_not_held(void **unused)
 	expect_error(&d, &kind_creds, -EBADMSG, "an id of -1");
 }
 
+static void too_many_limits(const struct task_kind *kind)
+{
+	TaskRlimitsEntry *list;
+	struct dry d;
+
+	dry_init(&d);
+	list = d.thread->core->tc->rlimits;
+	list->rlimits = xcalloc(17, sizeof(*list->rlimits));
+	for (; list->n_rlimits < 17; list->n_rlimits++) {
+		list->rlimits[list->n_rlimits] = xmalloc(sizeof(RlimitEntry));
+		rlimit_entry__init(list->rlimits[list->n_rlimits]);
+	}
+	expect_error(&d, kind, -EBADMSG, "17 resource limits");
+}
+
+static void auxv_of(size_t words, const char *text)
+{
+	struct dry d;
+
+	dry_init(&d);
+	d.thread->task->mm = xmalloc(sizeof(MmEntry));
+	mm_entry__init(d.thread->task->mm);
+	d.thread->extra->n_auxv = words;
+	d.thread->extra->auxv = xcalloc(words, sizeof(uint64_t));
+	expect_error(&d, &kind_mm, -EBADMSG, text);
+}
+
+/* More than there can be: said before a row is made. */
+static void broken_counts(void **unused)
+{
+	SdTaskExtra *x;
+	CredsEntry *e;
+	struct dry d;
+
+	too_many_limits(&kind_limits_room);
+	too_many_limits(&kind_rlimits);
+	auxv_of(130, "auxv of 130 words");
+	auxv_of(7, "auxv of 7 words");
+	dry_init(&d);
+	x = d.thread->extra;
+	x->has_mem_policy = x->has_mem_nodes = true;
+	x->mem_nodes.len = 4096;
+	x->mem_nodes.data = xcalloc(1, 4096);
+	expect_error(&d, &kind_mempolicy, -EBADMSG, "4096 bytes of nodes");
+	dry_init(&d);
+	e = d.thread->core->thread_core->creds;
+	e->n_groups = 65537;
+	e->groups = xcalloc(e->n_groups, sizeof(*e->groups));
+	expect_error(&d, &kind_creds, -EBADMSG, "65537 groups");
+}
+
 static void limit_too_high(void **unused)
 {
 	TaskRlimitsEntry *list;
@@ -623,6 +674,7 @@ int main(void)
 		cmocka_unit_test(broken_names),
 		cmocka_unit_test(broken_filters),
 		cmocka_unit_test(capability_not_held),
+		cmocka_unit_test(broken_counts),
 		cmocka_unit_test(limit_too_high),
 		cmocka_unit_test(dumpable_for_root_only),
 		cmocka_unit_test(timer_number_too_high),
