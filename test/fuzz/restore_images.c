@@ -236,7 +236,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	clear();
 	unpack(data, size);
-	rc = load(&l, fuzz_path, 0, &err);
+	rc = load(&l, fuzz_path, false, 0, &err);
 	if (!rc) {
 		b.dirfd = files.dirfd = l.dirfd;
 		b.chain_dirfd = chain_dirfd(l.chain);
