@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests, suite by suite; the last line counts them all.
-#   check.sh [SUITE...]       units lint victims chain criu-lite sanitized trackers real fire fuzz guest; stress stress-fire stress-guest
+#   check.sh [SUITE...]       units lint victims chain criu-lite sanitized trackers real fire fuzz guest; stress load stress-fire stress-guest
 # BUILD is the build folder; everything must be built already. K, a pattern,
 # chooses cases: K='*/pipe*' check.sh victims
 set -u
@@ -74,6 +74,9 @@ cases()
 		for program in "$here"/real/*; do
 			[ -x "$program" ] && [ -f "$program" ] && echo "real/${program##*/} 300 $program"
 		done
+		;;
+	load)
+		"$here/load.sh" list
 		;;
 	fuzz)
 		"$here/fuzz/run.sh" list

@@ -13,13 +13,13 @@ fail()
 	exit 1
 }
 
-# A file appears, or the process that should make it ends, or patience does.
+# A file appears, or the process that should make it ends, or patience does (WAIT_STEPS of 50 ms).
 wait_file()
 {
 	waited=0
 	while [ ! -e "$1" ]; do
 		waited=$((waited + 1))
-		[ $waited -gt 600 ] && fail "$1 did not appear"
+		[ $waited -gt "${WAIT_STEPS:-600}" ] && fail "$1 did not appear"
 		kill -0 "$2" 2>/dev/null || [ -e "$1" ] || return 1
 		sleep 0.05
 	done

@@ -460,17 +460,17 @@ VICTIM(close_on_exec)
 /* Many, with holes between them: no other number may be in use afterwards. */
 VICTIM(many_files)
 {
-	long n = param("count", 400);
-	struct rlimit r = { n * 3 + 64, n * 3 + 64 };
-	bool *open_before = calloc(n * 2 + 64, 1);
+	long n = param("count", 400), step = param("step", 2);
+	struct rlimit r = { n * step + 64, n * step + 64 };
+	bool *open_before = calloc(n * step + 64, 1);
 
-	setrlimit(RLIMIT_NOFILE, &r);
+	SYS(setrlimit(RLIMIT_NOFILE, &r));
 	for (long i = 0; i < n; i++)
-		SYS(dup2(2, 10 + i * 2));
-	for (long i = 0; i < n * 2 + 64; i++)
+		SYS(dup2(2, 10 + i * step));
+	for (long i = 0; i < n * step + 64; i++)
 		open_before[i] = fcntl(i, F_GETFD) >= 0;
 	ready();
-	for (long i = 0; i < n * 2 + 64; i++)
+	for (long i = 0; i < n * step + 64; i++)
 		CHECK((fcntl(i, F_GETFD) >= 0) == open_before[i], "descriptor %ld %s", i,
 		      open_before[i] ? "is gone" : "appeared");
 }
