@@ -1,10 +1,8 @@
 /*
  * hidden.c - what nobody but the thread itself can find out, and no kind can bring
- * back: keyrings of its own, io_uring without descriptor or mapping, protection
- * keys that no memory has. Refused by name.
+ * back: keyrings of its own, io_uring without descriptor or mapping. Refused by name.
  */
 #include "base/mem.h"
-#include "criu-lite/remote/remote.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
 #include "criu-lite/task/row.h"
@@ -12,7 +10,6 @@
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <linux/keyctl.h>
-#include <sys/mman.h>
 
 static const struct {
 	const char *ask, *name;
@@ -94,74 +91,4 @@ const struct task_kind kind_rings = {
 	.every_thread = true,
 	.ask = rings_ask,
 	.save = rings_save,
-};
-
-/* --- protection keys ------------------------------------------------------------------------ */
-
-enum { N_KEYS = 16 };
-
-static bool have_keys(void)
-{
-	int key = pkey_alloc(0, 0);
-
-	if (key > 0)
-		pkey_free(key);
-	return key > 0;
-}
-
-/*
- * Taken until there are no more: those that are not to be had have an owner. A rescue
- * gives them back.
- */
-static uint64_t keys_ask(struct thread *t, struct plan *p)
-{
-	size_t first = p->n;
-
-	for (int i = 1; have_keys() && i < N_KEYS; i++) {
-		size_t row = plan_add(p, PLAN_MAY, "take a protection key", SYS_pkey_alloc, 0, 0);
-
-		p->row[row].undo = SYS_pkey_free;
-	}
-	return p->n > first ? first : UINT64_MAX;
-}
-
-/* Memory that is only to be executed gets the kernel's own key, once, and will again. */
-static bool kernel_took_one(const struct task *task)
-{
-	for (size_t i = 0; task->mm && i < task->mm->n_vmas; i++)
-		if (task->mm->vmas[i]->prot == PROT_EXEC)
-			return true;
-	return false;
-}
-
-static int keys_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
-		     struct err *err)
-{
-	struct plan back;
-	int missing = N_KEYS - 1, rc;
-
-	if (asked == UINT64_MAX)
-		return 0;
-	remote_plan_init(t->task, &back);
-	for (size_t i = 0; i < N_KEYS - 1; i++) {
-		if (plan_ret(p, asked + i) < 0)
-			continue;
-		missing--;
-		plan_add(&back, PLAN_MUST, "give a protection key back", SYS_pkey_free,
-			 (uint64_t)plan_ret(p, asked + i));
-	}
-	rc = back.n ? remote_run(t->task, &back, err) : 0;
-	if (!rc)
-		rc = plan_judge(&back, err);
-	plan_release(&back);
-	if (!rc && missing > kernel_took_one(t->task))
-		refuse(s->refusals, "task %d: a protection key (pkey_alloc) is not supported",
-		       t->task->pid);
-	return rc;
-}
-
-const struct task_kind kind_protection_keys = {
-	.name = "protection keys",
-	.ask = keys_ask,
-	.save = keys_save,
 };

@@ -143,11 +143,6 @@ static int set_process_keyring(void)
 	return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1) < 0 ? -1 : 0;
 }
 
-static int set_protection_key(void)
-{
-	return pkey_alloc(0, 0) < 0 ? -1 : 0;
-}
-
 static int set_time_namespace(void)
 {
 	return unshare(0x80 /* CLONE_NEWTIME */);
@@ -211,7 +206,6 @@ static const struct {
 	{ "dispatch", set_dispatch, "dispatch" },
 	{ "thread-keyring", set_thread_keyring, "keyring" },
 	{ "process-keyring", set_process_keyring, "keyring" },
-	{ "protection-key", set_protection_key, "protection key" },
 	{ "time-namespace", set_time_namespace, "time_for_children" },
 	{ "pid-namespace", set_pid_namespace, "pid_for_children" },
 	{ "cwd-on-mount", set_cwd_on_mount, "mount" },

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
@@ -348,10 +349,18 @@ static void *with_pkru(void *unused)
 
 VICTIM(pkru)
 {
+	int last;
+
 	pkey = syscall(SYS_pkey_alloc, 0, 0);
 	if (pkey < 0)
 		cannot("no protection keys: %s", strerror(errno));
+	/* Two are taken, the one in between is free. */
+	last = (SYS(pkey_alloc(0, 0)), SYS(pkey_alloc(0, 0)));
+	SYS(pkey_free(pkey + 1));
 	with_threads(1, with_pkru);
+	CHECK(pkey_alloc(0, 0) == pkey + 1, "the free key is not free");
+	for (int key; (key = pkey_alloc(0, 0)) >= 0;)
+		CHECK(key != pkey && key != last, "key %d is to be had, and was taken", key);
 }
 
 /* --- thread-local storage bases ----------------------------------------------- */
