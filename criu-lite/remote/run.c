@@ -128,12 +128,29 @@ void remote_plan_init(struct task *task, struct plan *p)
 		  PLAN_DATA);
 }
 
+/*
+ * It may have been stopped after it looked for a plan and before it began to wait for one:
+ * going on from there it would wait in full, find nobody, and rescue itself. So it looks again.
+ */
+static int look_again(struct task *task, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	struct tracee *t = leader_tracee(task);
+	struct regs look;
+
+	regs_run_at(&look, &t->regs, r->scratch, slice_addr(r, 0), r->chain);
+	return regs_set(t->tid, &look, err);
+}
+
 int remote_start(struct task *task, struct plan *p, struct err *err)
 {
 	int rc;
 
 	board_expect(task->remote, 1);
 	rc = slice_load(task->remote, 0, p, err);
+	if (rc == 0)
+		rc = look_again(task, err);
+	STEP();
 	if (rc == 0)
 		rc = tracee_continue(leader_tracee(task), err);
 	STEP();
