@@ -1,5 +1,6 @@
 /* freeze.c - real trees, stopped, entered and let go, that must not notice. */
 #include "base/mem.h"
+#include "criu-lite/remote/inside.h"
 #include "criu-lite/remote/remote.h"
 
 #include <errno.h>
@@ -166,6 +167,58 @@ static void sit(int i)
 	shared->pid[i] = getpid();
 	for (;;)
 		pause();
+}
+
+/* Where the runner has looked for a plan, found none, and is about to wait: behind its first jump. */
+static uint64_t about_to_wait(const struct task *task)
+{
+	static const unsigned char lengths[] = { 3, 4, 7 }; /* by the size of D */
+	unsigned char code[16];
+	size_t at;
+
+	assert_int_equal(task_peek(task->pid, task->remote->scratch, code, sizeof(code)), 0);
+	assert_int_equal(code[0], 0x83); /* cmpl $N, D(%rbx) */
+	at = lengths[code[1] >> 6];
+	assert_true(code[at] == 0x74 || code[at] == 0x0f); /* je */
+	return task->remote->scratch + at + (code[at] == 0x74 ? 2 : 6);
+}
+
+static void stopped_before_it_waits(void **state)
+{
+	pid_t pid = spawn();
+	struct tree tree = {};
+	struct task *task;
+	struct plan p;
+	struct regs regs;
+	struct err err = {};
+	int rc;
+
+	if (pid == 0)
+		sit(0);
+	WAIT_FOR(shared->pid[0]);
+	freeze(&tree, pid);
+	task = tree.task[0];
+	rc = remote_enter(task, &options, &err);
+	if (!rc)
+		rc = regs_get(pid, &regs, &err);
+	if (!rc) {
+		regs_run_at(&regs, &regs, about_to_wait(task), slice_addr(task->remote, 0),
+			    task->remote->chain);
+		rc = regs_set(pid, &regs, &err);
+	}
+	if (!rc) {
+		remote_plan_init(task, &p);
+		plan_add(&p, PLAN_MUST, "getpid", SYS_getpid);
+		rc = remote_run(task, &p, &err);
+		plan_release(&p);
+	}
+	if (!rc)
+		rc = remote_leave(task, &err);
+	if (rc < 0)
+		print_message("%s\n", err.text);
+	thaw(&tree);
+	end(pid);
+	assert_int_equal(rc, 0);
 }
 
 /* A root with a child in a group of its own, a grandchild, a zombie and a stopped child. */
@@ -737,6 +790,7 @@ static void sequence_is_aborted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(stopped_before_it_waits),
 		T(a_tree_is_described),
 		T(thaw_can_stop_or_kill),
 		T(stop_signals_are_not_lost),
