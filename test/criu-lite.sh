@@ -368,6 +368,43 @@ case_restore_sibling()
 	ended
 }
 
+# are_stopped N: all tasks of the victim's session, which are N; they are in $tree afterwards
+are_stopped()
+{
+	tree=$(ps -o pid= -s $pid)
+	states=$(ps -o stat= -s $pid | cut -c1 | sort | uniq -c)
+	[ "$(echo $states)" = "$1 T" ] || fail "not stopped, all $1 of them: $states"
+}
+
+# Threads, children and their children; with somebody who waits for the root, and without.
+case_restore_leave_stopped()
+{
+	images a
+	for victim in 'generations depth=3' 'threads count=4'; do
+		rm -f "$dir/ready" "$dir/go"
+		start_victim $victim
+		count=$(ps -o pid= -s $pid | wc -l)
+		cl dump -t $pid -D "$dir/a"
+		gone
+		cl restore -d -s -D "$dir/a"
+		are_stopped "$count"
+		kill -KILL $tree
+		ended
+		rm -f "$dir/status"
+		criu_lite restore --leave-stopped -D "$dir/a" --status-fd 7 7>"$dir/status" &
+		restorer=$!
+		until [ -s "$dir/status" ]; do
+			kill -0 $restorer || fail "criu-lite restore ends"
+			sleep 0.05
+		done
+		touch "$dir/go"
+		are_stopped "$count"
+		kill -CONT $tree
+		wait $restorer || fail "$name: exit status $?"
+		[ ! -s "$dir/out" ] || fail "$name complains"
+	done
+}
+
 case_exit_status()
 {
 	images a

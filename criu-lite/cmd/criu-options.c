@@ -67,7 +67,7 @@ const struct criu_option criu_options[] = {
 	{ "join-ns", 'J', ONE, false, NULL, CRIU_REFUSED, "r", "a tree is restored in the namespaces of the caller" },
 	{ "lazy-pages", 0, NO, false, NULL, CRIU_REFUSED, "dr", "memory is filled before a task runs" },
 	{ "leave-running", 'R', NO, false, NULL, CRIU_DONE, "d", "" },
-	{ "leave-stopped", 's', NO, false, NULL, CRIU_DONE, "dr", "restore: refused" },
+	{ "leave-stopped", 's', NO, false, NULL, CRIU_DONE, "dr", "every task is stopped as by SIGSTOP" },
 	{ "libdir", 'L', ONE, false, NULL, CRIU_NO_EFFECT, "", "there are no plugins; what one would save is refused by name" },
 	{ "link-remap", 0, NO, true, NULL, CRIU_WHEN_NEEDED, "dr", "a deleted file is refused by name" },
 	{ "log-file", 'o', ONE, false, NULL, CRIU_DONE, "", "" },

@@ -31,8 +31,6 @@ static int set_options(struct restoring *r, struct err *err)
 {
 	const struct criu_args *a = r->run.args;
 
-	if (criu_on(a, "leave-stopped"))
-		return err_set(err, -ENOTSUP, "--leave-stopped is not supported for a restore");
 	if (criu_on(a, "restore-sibling") && !criu_on(a, "restore-detached"))
 		return err_set(err, -EINVAL,
 			       "--restore-sibling needs --restore-detached: only "
@@ -42,6 +40,7 @@ static int set_options(struct restoring *r, struct err *err)
 		.plain = true,
 		.detach = criu_on(a, "restore-detached"),
 		.sibling = criu_on(a, "restore-sibling"),
+		.stop = criu_on(a, "leave-stopped"),
 		.any_mode = criu_on(a, "skip-file-rwx-check"),
 		.shell_job = criu_on(a, "shell-job"),
 		.pidfile = criu_arg(a, "pidfile"),

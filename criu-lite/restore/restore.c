@@ -48,6 +48,18 @@ static void set_builder(struct story *s)
 	};
 }
 
+/* Tasks that were stopped leave so; the others shall do as they. */
+static void leave_all_stopped(struct tree *tree)
+{
+	struct task *task;
+
+	for_each_live_task (task, tree)
+		if (task->state == TASK_ALIVE) {
+			task->state = TASK_STOPPED;
+			task->stop_signal = SIGSTOP;
+		}
+}
+
 static int read_all(struct story *s, struct err *err)
 {
 	int rc;
@@ -56,6 +68,8 @@ static int read_all(struct story *s, struct err *err)
 	rc = load(&s->loaded, s->opt->dir, s->opt->plain, s->opt->seq, err);
 	if (rc < 0)
 		return rc;
+	if (s->opt->stop)
+		leave_all_stopped(&s->loaded.tree);
 	set_builder(s);
 	rc = files_load(&s->files, err);
 	if (!rc)

@@ -22,6 +22,7 @@ struct restore_options {
 	bool detach;		       /* the caller will end before the tree */
 	bool sibling;		       /* the root becomes a child of the caller's parent */
 	bool any_mode;		       /* the modes of files need not be what they were */
+	bool stop;		       /* all of it is left stopped, as by SIGSTOP */
 	bool shell_job;		       /* the outer session and group become the caller's */
 	const char *pidfile;	       /* NULL: none; written before the commit */
 	void (*say)(const char *line); /* -v; may be NULL */
@@ -43,7 +44,7 @@ struct restored {
 
 /*
  * Restore the tree. On success the root is a child of the caller, running (or
- * stopped, if it was). On failure nothing is left of it; ERR_REFUSED: something in
+ * stopped, if it was or shall be). On failure nothing is left of it; ERR_REFUSED: something in
  * it cannot be brought back here, named in @err; -EINTR: INT, TERM, HUP or QUIT came
  * before the commit (they are held back meanwhile, and then delivered). SIGCHLD must have its default
  * action, and the caller no other children that it wants to wait for.
