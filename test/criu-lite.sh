@@ -196,6 +196,27 @@ case_parent_copied_and_missing()
 	end_victim
 }
 
+# A restore arms no tracker, as criu's does not: whatever was armed before was for tasks that are gone.
+case_dump_after_restore()
+{
+	images 1 2 3
+	start_victim anon pages=9000
+	cl dump -R -t $pid -D "$dir/1" --track-mem
+	kill -KILL $pid
+	gone
+	cl restore -d -D "$dir/1"
+	cl dump -R -t $pid -D "$dir/2" --track-mem --prev-images-dir ../1
+	[ "$(grep -c . "$dir/said")" = 1 ] || fail "more than one line, or none: $(cat "$dir/said")"
+	grep -q "^Warn .*every page was written.*: the pid $pid has a new owner" "$dir/said" || fail "$(cat "$dir/said")"
+	[ "$(stat_of "$dir/2/stats-dump" pages_written)" -ge 3000 ] || fail "it is no full one"
+	[ -e "$dir/2/parent" ] && fail "a full one needs no parent"
+	cl dump -t $pid -D "$dir/3" --track-mem --prev-images-dir ../2
+	ended
+	[ -s "$dir/said" ] && fail "no increment: $(cat "$dir/said")"
+	[ "$(stat_of "$dir/3/stats-dump" pages_written)" -lt 200 ] || fail "it wrote too much"
+	comes_back "$dir/3"
+}
+
 # The same directory again: one checkpoint or the other, never some of each.
 case_same_directory_again()
 {
