@@ -57,14 +57,7 @@ enum proc_vmflag {
 struct proc_smap {
 	uint64_t start, end;
 	uint64_t flags; /* VMF_BIT()s; 0 when the kernel gave none */
-	uint64_t rss_kb;
-	uint64_t private_dirty_kb;
-	uint64_t anon_kb;
-	uint64_t anon_huge_kb;
-	uint64_t swap_kb;
-	uint64_t locked_kb;
-	uint64_t kernel_page_kb; /* larger than the machine's page: hugetlb */
-	uint32_t pkey;		 /* ProtectionKey, 0 where there is none */
+	uint32_t pkey;	/* ProtectionKey, 0 where there is none */
 };
 
 /* In address order. free(*v). -EAGAIN: the list kept changing, as in maps.h. */
