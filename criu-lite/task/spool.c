@@ -48,10 +48,15 @@ static void fault_in(char *at, size_t len)
 	madvise(at, len, MADV_POPULATE_WRITE);
 }
 
+/* In huge pages where the machine has them: a fault each 2 MiB instead of each 4 KiB. */
 static char *map_ring(size_t len)
 {
-	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		    -1, 0);
+	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p != MAP_FAILED)
+		madvise(p, len, MADV_HUGEPAGE);
+	return p;
 }
 
 struct spool *spool_new(size_t expected)
