@@ -16,11 +16,17 @@ static size_t count_kinds(void)
 	return n;
 }
 
-static int named(struct thread *t, const struct task_kind *k, int rc, struct err *err)
+/* Which of the threads; which task, its caller adds. */
+static int whose(const struct thread *t, int rc, struct err *err)
 {
-	if (t->tid == t->task->pid)
-		return err_add(err, rc, "task %d: %s", t->task->pid, k->name);
-	return err_add(err, rc, "task %d: thread %d: %s", t->task->pid, t->tid, k->name);
+	if (rc >= 0 || t->tid == t->task->pid)
+		return rc;
+	return err_add(err, rc, "thread %d", t->tid);
+}
+
+static int task_named(const struct task *task, int rc, struct err *err)
+{
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
 }
 
 static int thread_look(struct saver *s, struct thread *t, bool leader, struct err *err)
@@ -33,7 +39,7 @@ static int thread_look(struct saver *s, struct thread *t, bool leader, struct er
 			continue;
 		rc = k->look(s, t, err);
 		if (rc < 0)
-			return named(t, k, rc, err);
+			return err_add(err, rc, "%s", k->name);
 	}
 	return 0;
 }
@@ -48,7 +54,7 @@ int kinds_look(struct saver *s, struct err *err)
 			int rc = thread_look(s, t, t == task_leader(task), err);
 
 			if (rc < 0)
-				return rc;
+				return task_named(task, whose(t, rc, err), err);
 		}
 	}
 	for_each_task (task, s->tree) {
@@ -83,7 +89,7 @@ static int thread_save(struct saver *s, struct thread *t, struct plan *p, bool l
 			continue;
 		rc = k->save(s, t, p, asked->cookie[i], err);
 		if (rc < 0)
-			return named(t, k, rc, err);
+			return err_add(err, rc, "%s", k->name);
 	}
 	return 0;
 }
@@ -100,7 +106,7 @@ static int leaders_ask(struct saver *s, struct err *err)
 	for_each_live_task (task, s->tree) {
 		remote_plan_init(task, &plan[task_i]);
 		thread_ask(task_leader(task), &plan[task_i], true, &asked[task_i]);
-		rc = remote_start(task, &plan[task_i], err);
+		rc = task_named(task, remote_start(task, &plan[task_i], err), err);
 		if (rc < 0)
 			goto out;
 	}
@@ -108,13 +114,13 @@ static int leaders_ask(struct saver *s, struct err *err)
 		rc = remote_finish(task, &plan[task_i], err);
 		if (!rc)
 			rc = plan_judge(&plan[task_i], err);
-		if (rc < 0) {
-			rc = err_add(err, rc, "task %d", task->pid);
+		rc = task_named(task, rc, err);
+		if (rc < 0)
 			goto out;
-		}
 	}
 	for_each_live_task (task, s->tree) {
 		rc = thread_save(s, task_leader(task), &plan[task_i], true, &asked[task_i], err);
+		rc = task_named(task, rc, err);
 		if (rc < 0)
 			goto out;
 	}
@@ -142,9 +148,9 @@ static int group_answer(struct thread *t, struct plan *p, void *arg, struct err 
 	struct group *g = arg;
 	int rc = plan_judge(p, err);
 
-	if (rc < 0)
-		return err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid);
-	return thread_save(g->s, t, p, false, &g->asked[t->index], err);
+	if (!rc)
+		rc = thread_save(g->s, t, p, false, &g->asked[t->index], err);
+	return whose(t, rc, err);
 }
 
 static int others_ask(struct saver *s, struct task *task, struct err *err)
@@ -153,7 +159,7 @@ static int others_ask(struct saver *s, struct task *task, struct err *err)
 	struct group g = { .s = s, .asked = asked };
 	struct remote_each each = { .ask = group_ask, .answer = group_answer, .arg = &g };
 
-	return remote_threads(task, &each, err);
+	return task_named(task, remote_threads(task, &each, err), err);
 }
 
 int kinds_ask(struct saver *s, struct err *err)

@@ -3,7 +3,8 @@
  *
  * The order is what keeps the task safe should the tool die: frames before
  * registers, registers before the mask, scratch only when a `ret` leads to the
- * frame that unmaps it; and on the way out the registers last.
+ * frame that unmaps it; and on the way out the registers last. Whose the trouble
+ * is, the two doors say; nothing behind them does.
  */
 #include "base/mem.h"
 #include "base/step.h"
@@ -81,21 +82,20 @@ static int prepare(struct task *task, const struct freeze_options *opt, struct e
 	if (rc == 0 && (!r->gadgets.syscall_ret || !gadgets_hold(task->pid, &r->gadgets)))
 		gadgets_find(task->pid, v, n, &r->gadgets);
 	if (rc == 0 && !r->gadgets.syscall_ret)
-		return err_set(err, ERR_REFUSED, "task %d: no system call instruction in its text",
-			       task->pid);
+		return err_set(err, ERR_REFUSED, "no system call instruction in its text");
 	if (rc == 0)
 		rc = scratch_find(task, v, n, err);
 	if (rc == 0)
 		rc = room_find(task, v, n, err);
 	if (rc < 0)
-		return err_add(err, rc, "task %d", task->pid);
+		return rc;
 	why = why_unprotected(task);
 	r->protected = !why;
 	if (why && !opt->unprotected)
 		return err_set(err, ERR_REFUSED,
-			       "task %d: could not go on by itself if this program died: %s "
+			       "could not go on by itself if this program died: %s "
 			       "(--unprotected takes that risk)",
-			       task->pid, why);
+			       why);
 	return 0;
 }
 
@@ -159,7 +159,7 @@ int remote_enter(struct task *task, const struct freeze_options *opt, struct err
 		rc = stand_in_runner(task, err);
 	if (rc < 0 && task->remote->inside)
 		remote_leave(task, NULL);
-	return rc;
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
 }
 
 /* A thread that could not be brought back; 0: none. */

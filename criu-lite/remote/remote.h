@@ -50,7 +50,11 @@ int remote_leave(struct task *task, struct err *err);
 
 /* An empty plan whose data address is right for the leader of @task. */
 void remote_plan_init(struct task *task, struct plan *p);
-/* Hand a plan over; wait for it. Start all tasks' plans before waiting for the first. */
+/*
+ * Hand a plan over; wait for it. Start all tasks' plans before waiting for the first. Whose
+ * task it is, remote_enter and remote_leave say in @err; what is run in between is the
+ * caller's, and so is its name.
+ */
 int remote_start(struct task *task, struct plan *p, struct err *err);
 int remote_finish(struct task *task, struct plan *p, struct err *err);
 int remote_run(struct task *task, struct plan *p, struct err *err);

@@ -122,7 +122,7 @@ int room_write(struct task *task, uint64_t addr, char *pages, size_t len, struct
 	rc = task_poke(task->pid, addr, pages, len);
 	STEP();
 	if (rc < 0)
-		return err_code(err, rc, "writing frames into the stack of task %d", task->pid);
+		return err_code(err, rc, "writing frames into its stack");
 	return 0;
 }
 
@@ -140,7 +140,7 @@ int room_clear(struct task *task, struct err *err)
 	STEP();
 	r->frames_lo = r->room_hi;
 	if (rc < 0 && rc != -ESRCH)
-		return err_code(err, rc, "clearing the stack of task %d", task->pid);
+		return err_code(err, rc, "clearing its stack");
 	return 0;
 }
 

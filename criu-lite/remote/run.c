@@ -108,14 +108,13 @@ int board_wait(struct task *task, struct thread **t, size_t n, struct err *err)
 		if (done >= b->target)
 			return 0;
 		if (now_ns() > limit)
-			return err_set(err, -ETIMEDOUT, "task %d: a plan takes too long",
-				       task->pid);
+			return err_set(err, -ETIMEDOUT, "a plan takes too long");
 		syscall(SYS_futex, &b->done, FUTEX_WAIT, done, &poll, NULL, 0);
 		for (size_t i = 0; i < n; i++) {
 			int rc = see_to(t[i]->tracee, err);
 
 			if (rc < 0)
-				return err_add(err, rc, "task %d", task->pid);
+				return rc;
 		}
 	}
 }
@@ -154,7 +153,7 @@ int remote_start(struct task *task, struct plan *p, struct err *err)
 	if (rc == 0)
 		rc = tracee_continue(leader_tracee(task), err);
 	STEP();
-	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+	return rc;
 }
 
 int remote_finish(struct task *task, struct plan *p, struct err *err)
@@ -168,10 +167,9 @@ int remote_finish(struct task *task, struct plan *p, struct err *err)
 	rc = tracee_hold(leader->tracee, task->remote->timeout_ms, err);
 	STEP();
 	if (rc < 0)
-		return err_add(err, rc, "task %d", task->pid);
+		return rc;
 	if (slice_gone(task->remote, 0))
-		return err_set(err, -EIO, "task %d: this program was too slow, the task went on",
-			       task->pid);
+		return err_set(err, -EIO, "this program was too slow, the task went on");
 	slice_store(task->remote, 0, p);
 	return 0;
 }

@@ -63,8 +63,8 @@ int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct e
 	r->scratch_len = 2 * SCRATCH_PAGE + (r->slots + 1) * SLICE_SIZE;
 	r->scratch = widest_gap(v, n, &gap);
 	if (!r->scratch || gap < 2 * (r->scratch_len + ALIGN))
-		return err_set(err, ERR_REFUSED, "task %d: no free addresses for %lu bytes",
-			       task->pid, (unsigned long)r->scratch_len);
+		return err_set(err, ERR_REFUSED, "no free addresses for %lu bytes",
+			       (unsigned long)r->scratch_len);
 	return 0;
 }
 
@@ -73,10 +73,9 @@ static int call(struct task *task, uint64_t chain, const uint64_t nr_args[7], in
 		struct err *err)
 {
 	struct task_remote *r = task->remote;
-	int rc = tracee_call(leader_tracee(task), r->gadgets.syscall_ret, chain, nr_args,
-			     r->timeout_ms, ret, err);
 
-	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+	return tracee_call(leader_tracee(task), r->gadgets.syscall_ret, chain, nr_args,
+			   r->timeout_ms, ret, err);
 }
 
 static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot, int flags,
@@ -99,18 +98,15 @@ static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot,
 		r->mapped = (uint64_t)ret == addr;
 	if (ret == -ENOMEM)
 		return err_set(err, ERR_REFUSED,
-			       "task %d: no room for one more mapping (RLIMIT_AS or "
-			       "vm.max_map_count)",
-			       task->pid);
+			       "no room for one more mapping (RLIMIT_AS or vm.max_map_count)");
 	if (ret == -EAGAIN)
-		return err_set(err, ERR_REFUSED,
-			       "task %d: locks all of its memory, and RLIMIT_MEMLOCK leaves no "
-			       "room for ours",
-			       task->pid);
+		return err_set(
+			err, ERR_REFUSED,
+			"locks all of its memory, and RLIMIT_MEMLOCK leaves no room for ours");
 	if (ret < 0)
-		return err_code(err, (int)ret, "task %d: mapping scratch", task->pid);
+		return err_code(err, (int)ret, "mapping scratch");
 	if ((uint64_t)ret != addr)
-		return err_set(err, -EIO, "task %d: scratch came to lie elsewhere", task->pid);
+		return err_set(err, -EIO, "scratch came to lie elsewhere");
 	return 0;
 }
 
@@ -124,10 +120,10 @@ static int map_here(struct task *task, char *at, uint64_t addr, uint64_t len, st
 		 (unsigned long)(addr + len));
 	fd = proc_openat(task->proc, name, O_RDWR);
 	if (fd < 0)
-		return err_code(err, fd, "task %d: opening scratch", task->pid);
+		return err_code(err, fd, "opening scratch");
 	if (mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
 		 (off_t)(addr - task->remote->scratch)) == MAP_FAILED)
-		return err_errno(err, "task %d: mapping scratch here", task->pid);
+		return err_errno(err, "mapping scratch here");
 	return 0;
 }
 

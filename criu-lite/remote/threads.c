@@ -276,5 +276,5 @@ int remote_threads(struct task *task, const struct remote_each *each, struct err
 		plan_release(&g.plan[i]);
 	free(g.plan);
 	free(g.pages);
-	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+	return rc;
 }

@@ -150,13 +150,14 @@ dump_it()
 	done
 }
 
-# What is said is one line.
+# What is said is one line, and tells whose it is once.
 one_line()
 {
 	[ "$(wc -l <"$1")" = 1 ] || {
 		cat "$1"
 		fail "not one line on stderr: $2"
 	}
+	! grep -Eq '(^|[:;] )([^:;]+: )\2' "$1" || fail "said twice: $(cat "$1") ($2)"
 }
 
 restore_elsewhere()

@@ -221,6 +221,45 @@ static void stopped_before_it_waits(void **state)
 	assert_int_equal(rc, 0);
 }
 
+/* One that is killed while we have it: what is said names it once. */
+static void says_whose_once(void **state)
+{
+	struct tree tree = {};
+	struct err entering = {}, leaving = {};
+	pid_t pid[2];
+
+	for (int i = 0; i < 2; i++) {
+		pid[i] = spawn();
+		if (pid[i] == 0)
+			sit(i);
+		WAIT_FOR(shared->pid[i]);
+	}
+	freeze(&tree, pid[0]);
+	kill(pid[0], SIGKILL);
+	WAIT_FOR(state_of(pid[0]) == 'Z');
+	assert_true(remote_enter(tree.task[0], &options, &entering) < 0);
+	tree_thaw(&tree, THAW_RUN, NULL);
+	tree_release(&tree);
+
+	freeze(&tree, pid[1]);
+	assert_int_equal(remote_enter(tree.task[0], &options, NULL), 0);
+	kill(pid[1], SIGKILL);
+	WAIT_FOR(state_of(pid[1]) == 'Z');
+	assert_true(remote_leave(tree.task[0], &leaving) < 0);
+	tree_thaw(&tree, THAW_RUN, NULL);
+	tree_release(&tree);
+
+	for (int i = 0; i < 2; i++) {
+		const char *said = i ? leaving.text : entering.text;
+		scoped char *whose = xasprintf("task %d: ", pid[i]);
+
+		print_message("%s\n", said);
+		assert_ptr_equal(strstr(said, whose), said);
+		assert_null(strstr(said + 1, whose));
+		end(pid[i]);
+	}
+}
+
 /* A root with a child in a group of its own, a grandchild, a zombie and a stopped child. */
 static void grow(void)
 {
@@ -791,6 +830,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(stopped_before_it_waits),
+		T(says_whose_once),
 		T(a_tree_is_described),
 		T(thaw_can_stop_or_kill),
 		T(stop_signals_are_not_lost),
