@@ -346,6 +346,7 @@ int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err)
 	if (!c->plain)
 		ARRAY_PUSH(c->seq, c->n, c->cap, c->building);
 	c->newest = c->building;
+	c->published = true;
 	mem_close_p(&c->building_fd);
 	c->building_fd = -1;
 	sums_release(c);
@@ -353,6 +354,11 @@ int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err)
 	if (fsync(c->dirfd) < 0)
 		return err_errno(err, "%s: fsync", c->path);
 	return 0;
+}
+
+bool chain_published(const struct chain *c)
+{
+	return c->published;
 }
 
 void chain_abort(struct chain *c)

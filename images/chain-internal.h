@@ -26,6 +26,7 @@ struct chain {
 	int building_fd;
 	uint32_t building, parent;
 	char building_name[32]; /* ".N.tmp", or CHAIN_PLAIN_TMP */
+	bool published;
 	SdFileSum **file;
 	size_t n_files, cap_files;
 	SdBlockSums **pages;

@@ -209,6 +209,7 @@ void chain_withdraw(struct chain *c)
 {
 	if (!c->plain)
 		return;
+	c->published = false;
 	unlinkat(c->dirfd, "inventory.img", 0);
 	unlinkat(c->dirfd, "armed", 0);
 	fsync(c->dirfd);

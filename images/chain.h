@@ -108,6 +108,11 @@ int chain_seal(struct chain *c, uint64_t *bytes, struct err *err);
  * files, pages. All else is the caller's, @info stays the caller's too.
  */
 int chain_commit(struct chain *c, SdCheckpoint *info, struct err *err);
+/*
+ * Is it there, and whole? True after a commit, also after one that failed because the last
+ * sync did: whether it outlives a power cut is not known then. Not after chain_withdraw.
+ */
+bool chain_published(const struct chain *c);
 void chain_abort(struct chain *c);
 /* Of a plain directory: what was committed is no checkpoint any more. Numbered ones stay. */
 void chain_withdraw(struct chain *c);

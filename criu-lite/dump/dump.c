@@ -319,8 +319,8 @@ static int tell_published(struct story *d, struct err *err)
 
 static int tell_story(struct story *d, SdCheckpoint *c, struct err *err)
 {
-	/* A tree that is to be ended waits, still held, until its checkpoint is safe. */
-	bool hold = d->opt->after == THAW_KILL || d->opt->published;
+	/* A tree that is to be ended or stopped waits, still held, until its checkpoint is safe. */
+	bool hold = d->opt->after != THAW_RUN || d->opt->published;
 	int rc = prepare(d, err);
 
 	if (rc < 0)
@@ -342,6 +342,23 @@ static int tell_story(struct story *d, SdCheckpoint *c, struct err *err)
 		rc = rc < 0 ? rc : thawed;
 	}
 	return rc;
+}
+
+/* What has become of the tree, and what is there now. */
+static int failed(const struct story *d, int rc, struct err *err)
+{
+	if (rc == ERR_REFUSED)
+		return err_add(err, rc, "refused, nothing was written, the task goes on");
+	if (!d->chain || !chain_published(d->chain))
+		return err_add(err, rc, "the task goes on, the last checkpoint stands");
+	if (d->opt->plain)
+		return err_add(err, rc,
+			       "the task goes on, the checkpoint is there, "
+			       "but might not outlive a power cut");
+	return err_add(err, rc,
+		       "the task goes on, checkpoint %u is there, but might not outlive "
+		       "a power cut",
+		       chain_newest(d->chain));
 }
 
 static void clean_up(struct story *d)
@@ -376,17 +393,17 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 				   .parent = { .dirfd = -1 } };
 	rc = tell_story(&d, c, err);
 	/* What is published stays published; without a tracker the next dump is full, and says so. */
-	if (d.track && track_close(d.track, &d.tree, rc == 0, &closing) < 0)
+	if (d.track &&
+	    track_close(d.track, &d.tree, d.chain && chain_published(d.chain), &closing) < 0)
 		say(&d, "the tracker could not be kept: %s", closing.text);
+	if (rc < 0)
+		rc = failed(&d, rc, err);
 	clean_up(&d);
-	if (rc < 0) {
+	if (rc < 0)
 		sd_checkpoint__free_unpacked(c, NULL);
-		return rc == ERR_REFUSED
-			       ? err_add(err, rc, "refused, nothing was written, the task goes on")
-			       : err_add(err, rc, "the task goes on, the last checkpoint stands");
-	}
-	*made = c;
-	return 0;
+	else
+		*made = c;
+	return rc;
 }
 
 /*

@@ -42,6 +42,7 @@ done
 for how in calls short; do
 	echo "fire/full-disk-$how $limit $here/full-disk $how $writes"
 done
+echo "fire/full-disk-syncs $limit $here/full-disk syncs 1"
 echo "fire/full-disk-tmpfs $limit $here/full-disk tmpfs"
 for how in exit exec fork thread leader; do
 	echo "fire/vanish-$how $limit $here/vanish $how $rounds"
