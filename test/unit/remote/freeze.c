@@ -535,7 +535,9 @@ static void first_thread_has_ended(void **state)
 
 static int share_descriptors(void *arg)
 {
+	/* Before the parent may end: else it would be left behind. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	shared->ready = 1;
 	while (pause())
 		;
 	return 0;
@@ -548,7 +550,6 @@ static void tasks_that_share_descriptors(void **state)
 
 	if (pid == 0) {
 		clone(share_descriptors, stack + sizeof(stack), CLONE_FILES | SIGCHLD, NULL);
-		shared->ready = 1;
 		for (;;)
 			pause();
 	}
