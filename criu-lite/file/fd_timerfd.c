@@ -79,6 +79,9 @@ static int arm(int fd, const TimerfdEntry *t, struct err *err)
 	if (t->vsec > INT64_MAX / 4 || t->isec > INT64_MAX / 4 || t->vnsec >= NS_PER_S ||
 	    t->insec >= NS_PER_S)
 		return err_set(err, -EBADMSG, "timerfd %u: not a time", t->id);
+	/* Expired and not read when criu looked: no time is left, but it was armed, as its ticks tell. */
+	if (zero(&its.it_value) && t->ticks)
+		its.it_value = its.it_interval;
 	if (t->settime_flags & TFD_TIMER_ABSTIME && !zero(&its.it_value))
 		rc = make_absolute(t->clockid, &its.it_value, err);
 	if (rc < 0)

@@ -51,6 +51,7 @@ struct builder {
 	int chain_dirfd; /* its parents lie beside it */
 	uint32_t seq;
 	struct progress *progress; /* may be NULL */
+	uint64_t pages;		   /* filled with what is in images */
 	SeccompEntry *seccomp;
 	struct memory_build *memory; /* task/memory.c */
 	struct proc_status *self;    /* task/creds.c: what this program is */

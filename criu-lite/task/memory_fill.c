@@ -369,6 +369,8 @@ static int fill_run(struct fill *f, struct err *err)
 	rc = levels_open(f, err);
 	if (!rc) {
 		cut_in_parts(f);
+		for (size_t i = 0; i < f->n_parts; i++)
+			f->b->pages += f->part[i].pages;
 		fill_parts(f);
 		rc = f->rc;
 	}

@@ -123,10 +123,12 @@ sd_restores()
 {
 	put_back
 	rm -f "$CASE_DIR/pid"
-	"$BUILD/sd-restore" -D "$1" --pidfile "$CASE_DIR/pid" &
+	"$BUILD/sd-restore" -D "$1" --pidfile "$CASE_DIR/pid" >"$CASE_DIR/said" &
 	restorer=$!
 	wait_file "$CASE_DIR/pid" $restorer && touch "$dir/go"
 	wait $restorer || fail "sd-restore of ${1##*/}: exit status $?"
+	cat "$CASE_DIR/said"
+	grep -q ' [1-9][0-9]* pages' "$CASE_DIR/said" || fail "sd-restore counts no pages"
 	[ -s "$dir/out" ] && fail "after sd-restore of ${1##*/}: it complains"
 	return 0
 }

@@ -531,6 +531,35 @@ static void test_timers(void **state)
 	there_and_back(prepare_timers, NULL);
 }
 
+/* As criu writes one that had expired and was not read: no time left, yet it goes on. */
+static void test_expired_interval(void **state)
+{
+	TimerfdEntry tfd = TIMERFD_ENTRY__INIT;
+	FileEntry e = FILE_ENTRY__INIT;
+	struct err err = {};
+	uint64_t n;
+	int fd;
+
+	tfd.clockid = CLOCK_MONOTONIC;
+	tfd.flags = O_RDWR | O_NONBLOCK;
+	tfd.fown = &(FownEntry)FOWN_ENTRY__INIT;
+	tfd.ticks = 1;
+	tfd.insec = 10000000;
+	e.tfd = &tfd;
+	ok(fd_timerfd.build(NULL, &e, &fd, &err), &err);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(poll(&(struct pollfd) { .fd = fd, .events = POLLIN }, 1, 10000),
+				 1);
+		assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
+	}
+	close(fd);
+	/* One that somebody has disarmed stays so, whatever its interval. */
+	tfd.ticks = 0;
+	ok(fd_timerfd.build(NULL, &e, &fd, &err), &err);
+	assert_int_equal(poll(&(struct pollfd) { .fd = fd, .events = POLLIN }, 1, 50), 0);
+	close(fd);
+}
+
 static void prepare_signalfds(void)
 {
 	sigset_t set;
@@ -1039,16 +1068,27 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),	      cmocka_unit_test(test_no_descriptors),
-		cmocka_unit_test(test_pipes),	      cmocka_unit_test(test_packets),
-		cmocka_unit_test(test_fifos),	      cmocka_unit_test(test_eventfds),
-		cmocka_unit_test(test_old_kernel),    cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_signalfds),     cmocka_unit_test(test_epolls),
-		cmocka_unit_test(test_owners),	      cmocka_unit_test(test_many),
-		cmocka_unit_test(test_family),	      cmocka_unit_test(test_sockets),
-		cmocka_unit_test(test_gone),	      cmocka_unit_test(test_anon),
-		cmocka_unit_test(test_lock_of_child), cmocka_unit_test(test_strangers),
-		cmocka_unit_test(test_lost_target),   cmocka_unit_test(test_changed_files),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_no_descriptors),
+		cmocka_unit_test(test_pipes),
+		cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_fifos),
+		cmocka_unit_test(test_eventfds),
+		cmocka_unit_test(test_old_kernel),
+		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_expired_interval),
+		cmocka_unit_test(test_signalfds),
+		cmocka_unit_test(test_epolls),
+		cmocka_unit_test(test_owners),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_family),
+		cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_anon),
+		cmocka_unit_test(test_lock_of_child),
+		cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_lost_target),
+		cmocka_unit_test(test_changed_files),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
