@@ -47,6 +47,7 @@ cases()
 		;;
 	criu-lite)
 		"$here/criu-lite.sh" list
+		"$here/inherit/cases.sh" list
 		;;
 	sanitized)
 		for unit in "$BUILD"/sanitize/test/unit/*/*; do

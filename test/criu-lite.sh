@@ -518,9 +518,6 @@ case_options_that_are_needed()
 	cl dump -R -t $pid -D "$dir/a" --manage-cgroups=full --cgroup-root /x
 	cl dump -t $pid -D "$dir/a" --external 'mnt[]' --root / --file-locks
 	gone
-	cl_fails "not of the form" restore -D "$dir/a" --inherit-fd 3
-	cl_fails "--inherit-fd: ${dir#/}/out is in the images" restore -D "$dir/a" \
-		--inherit-fd "fd[1]:${dir#/}/out"
 	touch "$dir/a/cgroup.img"
 	cl_fails "--manage-cgroups: cgroup.img" restore -d -D "$dir/a" --manage-cgroups
 	rm "$dir/a/cgroup.img"

@@ -4,6 +4,7 @@
 #include "criu-lite/cmd/criu-stats.h"
 #include "criu-lite/cmd/options.h"
 #include "criu-lite/dump/dump.h"
+#include "criu-lite/file/outside.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@ enum { DEFAULT_TIMEOUT = 10, MAX_TIMEOUT = 24 * 3600 };
 struct dumping {
 	struct criu_run run;
 	struct dump_options dump;
+	char **external; /* names as outside.h has them */
+	size_t n_external;
 };
 
 static int more_images(void *arg, int dirfd, struct err *err)
@@ -49,6 +52,16 @@ static enum thaw afterwards(const struct criu_args *a, bool memory_only)
 	return criu_on(a, "leave-stopped") ? THAW_STOP : THAW_KILL;
 }
 
+static void take_external(struct dumping *d)
+{
+	const char *const *arg;
+
+	d->n_external = criu_all(d->run.args, "external", &arg);
+	d->external = xcalloc(d->n_external + 1, sizeof(*d->external));
+	for (size_t i = 0; i < d->n_external; i++)
+		d->external[i] = outside_name(arg[i]);
+}
+
 static int set_options(struct dumping *d, bool memory_only, struct err *err)
 {
 	const struct criu_args *a = d->run.args;
@@ -60,6 +73,7 @@ static int set_options(struct dumping *d, bool memory_only, struct err *err)
 		return err_set(err, -EINVAL, "-R and -s exclude each other");
 	if (seconds > MAX_TIMEOUT)
 		return err_set(err, -EINVAL, "--timeout: more than a day");
+	take_external(d);
 	d->dump = (struct dump_options) {
 		.pid = (pid_t)criu_number(a, "tree", 0),
 		.dir = d->run.images,
@@ -67,6 +81,9 @@ static int set_options(struct dumping *d, bool memory_only, struct err *err)
 		.prev = criu_arg(a, "prev-images-dir"),
 		.memory_only = memory_only,
 		.shell_job = criu_on(a, "shell-job"),
+		.external = (const char *const *)d->external,
+		.n_external = d->n_external,
+		.pipes_outside = true,
 		.tracker = tracker_for(a, memory_only),
 		.timeout_ms = (unsigned)(seconds ? seconds : DEFAULT_TIMEOUT) * 1000,
 		.after = afterwards(a, memory_only),
@@ -78,6 +95,20 @@ static int set_options(struct dumping *d, bool memory_only, struct err *err)
 	return 0;
 }
 
+/* criu's users do not declare pipes. A restore that is not given them says so again. */
+static void warn_of_pipes(const struct dumping *d, const SdCheckpoint *c)
+{
+	for (size_t i = 0; i < c->n_outside; i++) {
+		bool declared = false;
+
+		for (size_t j = 0; j < d->n_external; j++)
+			declared |= !strcmp(d->external[j], c->outside[i]);
+		if (!declared)
+			say_warn("%s leads out of the tree: a restore needs --inherit-fd fd[N]:%s",
+				 c->outside[i], c->outside[i]);
+	}
+}
+
 /* The checkpoint stands: what cannot be told about it does not undo it, but is a failure. */
 static int tell(const struct dumping *d, const SdCheckpoint *c, struct err *err)
 {
@@ -86,6 +117,8 @@ static int tell(const struct dumping *d, const SdCheckpoint *c, struct err *err)
 
 	if (c->full_reason)
 		say_warn("every page was written, whatever the parent has: %s", c->full_reason);
+	if (!d->dump.memory_only)
+		warn_of_pipes(d, c);
 	say_info("%llu pages written, %llu in the parent, tracker %s",
 		 (unsigned long long)c->pages_written, (unsigned long long)c->pages_parent,
 		 c->tracker);
@@ -131,6 +164,9 @@ int criu_dump(const struct criu_args *args, bool memory_only)
 	} else {
 		say_info("%s finished successfully", what);
 	}
+	for (size_t i = 0; i < d.n_external; i++)
+		free(d.external[i]);
+	free(d.external);
 	criu_run_release(&d.run);
 	return rc < 0 ? EXIT_FAILED : EXIT_DONE;
 }

@@ -66,44 +66,7 @@ static int restore_cgroups(const struct criu_args *a, int dirfd, struct err *err
 	return 0;
 }
 
-/* --- files that the caller has opened ----------------------------------------------------- */
-
-/* What --inherit-fd calls @e; false: it has no name there. */
-static bool inherit_key(const FileEntry *e, char key[512])
-{
-	key[0] = 0;
-	if (e->reg && e->reg->name[0] == '/')
-		snprintf(key, 512, "%s", e->reg->name + 1);
-	else if (e->pipe)
-		snprintf(key, 512, "pipe:[%" PRIu32 "]", e->pipe->pipe_id);
-	else if (e->usk)
-		snprintf(key, 512, "socket:[%" PRIu32 "]", e->usk->ino);
-	return key[0];
-}
-
-/* "fd[N]:KEY" */
-static const char *key_of(const char *arg)
-{
-	const char *key = strncmp(arg, "fd[", 3) ? NULL : strstr(arg, "]:");
-
-	return key ? key + 2 : NULL;
-}
-
-static int check_inherited(const struct criu_args *a, const FileEntry *e, struct err *err)
-{
-	const char *const *arg;
-	size_t n = criu_all(a, "inherit-fd", &arg);
-	char key[512];
-
-	if (!n || !inherit_key(e, key))
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		if (key_of(arg[i]) && !strcmp(key_of(arg[i]), key))
-			return err_set(err, ERR_REFUSED,
-				       "--inherit-fd: %s is in the images, and is not inherited",
-				       key);
-	return 0;
-}
+/* --- files ------------------------------------------------------------------------------- */
 
 static int check_build_id(const struct criu_args *a, const FileEntry *e, struct err *err)
 {
@@ -125,26 +88,12 @@ static int check_files(const struct criu_args *a, int dirfd, struct err *err)
 	if (rc < 0)
 		return rc;
 	while ((rc = img_next(r, &e, err)) > 0) {
-		rc = check_inherited(a, e, err);
-		if (!rc)
-			rc = check_build_id(a, e, err);
+		rc = check_build_id(a, e, err);
 		file_entry__free_unpacked(e, NULL);
 		if (rc < 0)
 			return rc;
 	}
 	return rc;
-}
-
-static int check_keys(const struct criu_args *a, struct err *err)
-{
-	const char *const *arg;
-	size_t n = criu_all(a, "inherit-fd", &arg);
-
-	for (size_t i = 0; i < n; i++)
-		if (!key_of(arg[i]))
-			return err_set(err, -EINVAL,
-				       "--inherit-fd: '%s' is not of the form fd[N]:FILE", arg[i]);
-	return 0;
 }
 
 int criu_needs_restore(const struct criu_run *run, struct err *err)
@@ -155,10 +104,8 @@ int criu_needs_restore(const struct criu_run *run, struct err *err)
 
 	if (fd < 0)
 		return err_errno(err, "%s", run->images);
-	rc = check_keys(a, err);
-	if (!rc)
-		rc = restore_cgroups(a, fd, err);
-	if (!rc && (criu_on(a, "inherit-fd") || criu_on(a, "file-validation")))
+	rc = restore_cgroups(a, fd, err);
+	if (!rc && criu_on(a, "file-validation"))
 		rc = check_files(a, fd, err);
 	return rc == -ENOENT ? 0 : rc; /* a restore says better what is missing */
 }

@@ -4,9 +4,11 @@
 #include "criu-lite/cmd/criu-stats.h"
 #include "criu-lite/cmd/options.h"
 #include "criu-lite/cmd/stand-in.h"
+#include "criu-lite/file/outside.h"
 #include "criu-lite/restore/restore.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +18,55 @@ struct restoring {
 	struct restore_options restore;
 	struct restored done;
 	struct progress progress; /* counts the pages that were brought back */
+	struct file_given *given; /* by --inherit-fd; .fd -1: there is no such descriptor */
+	size_t n_given;
+	const char *wrong; /* an --inherit-fd that cannot be read */
 };
+
+/* --- what is inherited -------------------------------------------------------------------- */
+
+/* "fd[N]:RESOURCE". Before anything is opened: a number that was not given would be one of ours. */
+static void take_inherited(struct restoring *r, const struct criu_args *a)
+{
+	const char *const *arg;
+
+	r->n_given = criu_all(a, "inherit-fd", &arg);
+	r->given = xcalloc(r->n_given + 1, sizeof(*r->given));
+	for (size_t i = 0; i < r->n_given; i++) {
+		struct file_given *g = &r->given[i];
+		int end = 0;
+
+		if (sscanf(arg[i], "fd[%d]:%n", &g->fd, &end) != 1 || !end || !arg[i][end]) {
+			r->wrong = arg[i];
+			end = 0;
+		}
+		g->name = outside_name(arg[i] + end);
+		if (fcntl(g->fd, F_GETFD) < 0)
+			g->fd = -1;
+	}
+}
+
+static int check_inherited(const struct restoring *r, struct err *err)
+{
+	if (r->wrong)
+		return err_set(err, -EINVAL, "--inherit-fd: '%s' is not of the form fd[N]:FILE",
+			       r->wrong);
+	for (size_t i = 0; i < r->n_given; i++)
+		if (r->given[i].fd < 0)
+			return err_set(err, -EBADF,
+				       "--inherit-fd: the descriptor for %s is not open",
+				       r->given[i].name);
+	return 0;
+}
+
+static void release_inherited(struct restoring *r)
+{
+	for (size_t i = 0; i < r->n_given; i++)
+		free(r->given[i].name);
+	free(r->given);
+}
+
+/* --- the restore ---------------------------------------------------------------------------- */
 
 /* Both while nothing runs yet: whoever copies files may do it in either. */
 static int ready(void *arg, pid_t root, struct err *err)
@@ -43,6 +93,8 @@ static int set_options(struct restoring *r, struct err *err)
 		.stop = criu_on(a, "leave-stopped"),
 		.any_mode = criu_on(a, "skip-file-rwx-check"),
 		.shell_job = criu_on(a, "shell-job"),
+		.given = r->given,
+		.n_given = r->n_given,
 		.pidfile = criu_arg(a, "pidfile"),
 		.say = criu_log_say,
 		.progress = &r->progress,
@@ -62,6 +114,10 @@ static void tell(struct restoring *r)
 		say_error("%s", err.text);
 	if (criu_stats_restore(&r->done, pages, criu_on(r->run.args, "display-stats"), &err) < 0)
 		say_error("%s", err.text);
+	for (size_t i = 0; i < r->n_given; i++)
+		if (!r->given[i].used)
+			say_warn("--inherit-fd: no descriptor of the tree is of %s",
+				 r->given[i].name);
 	say_info("Restore finished successfully. Tasks resumed.");
 	criu_tell_ready(&r->run);
 }
@@ -70,6 +126,8 @@ static int work(struct restoring *r, const struct criu_args *a, struct err *err)
 {
 	int rc = criu_begin(&r->run, a, err);
 
+	if (!rc)
+		rc = check_inherited(r, err);
 	if (!rc)
 		rc = set_options(r, err);
 	if (!rc)
@@ -94,6 +152,7 @@ int criu_restore(const struct criu_args *args)
 	int rc;
 
 	signal(SIGCHLD, SIG_DFL);
+	take_inherited(&r, args);
 	rc = work(&r, args, &err);
 	if (rc < 0) {
 		say_error("%s", err.text[0] ? err.text : strerror(-rc));
@@ -103,6 +162,7 @@ int criu_restore(const struct criu_args *args)
 			       .terminal = r.restore.shell_job,
 			       .terminal_given = r.done.terminal_given };
 	restored_release(&r.done);
+	release_inherited(&r);
 	criu_run_release(&r.run);
 	if (rc < 0)
 		return EXIT_FAILED;

@@ -271,6 +271,10 @@ static int describe(struct story *d, SdCheckpoint *c, struct err *err)
 	c->shared_used = d->saver.shared.used;
 	c->shared_written = d->saver.shared.written;
 	c->shared_parent = d->saver.shared.parent;
+	c->outside = d->files.outside;
+	c->n_outside = d->files.n_outside;
+	d->files.outside = NULL;
+	d->files.n_outside = d->files.cap_outside = 0;
 	count_tree(d, c);
 	return machine_describe(c, err);
 }
@@ -384,7 +388,10 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 	sd_checkpoint__init(c);
 	d.files = (struct file_save) { .tree = &d.tree,
 				       .refusals = &d.refusals,
-				       .shell_job = opt->shell_job };
+				       .shell_job = opt->shell_job,
+				       .external = opt->external,
+				       .n_external = opt->n_external,
+				       .pipes_outside = opt->pipes_outside };
 	d.saver = (struct saver) { .tree = &d.tree,
 				   .refusals = &d.refusals,
 				   .files = &d.files,

@@ -17,11 +17,15 @@
 
 struct dump_options {
 	pid_t pid;
-	const char *dir;     /* of the chain; plain: of this checkpoint */
-	bool plain;	     /* images go into @dir itself */
-	const char *prev;    /* plain: the parent's directory, seen from @dir; may be NULL */
-	bool memory_only;    /* a pre-dump: what cannot be restored, but can be a parent */
-	bool shell_job;	     /* terminals whose other side is outside may be saved */
+	const char *dir;  /* of the chain; plain: of this checkpoint */
+	bool plain;	  /* images go into @dir itself */
+	const char *prev; /* plain: the parent's directory, seen from @dir; may be NULL */
+	bool memory_only; /* a pre-dump: what cannot be restored, but can be a parent */
+	bool shell_job;	  /* terminals whose other side is outside may be saved */
+	/* What else of the outside may be saved by name, and all pipes: file/outside.h */
+	const char *const *external;
+	size_t n_external;
+	bool pipes_outside;
 	const char *tracker; /* "auto" or a tracker's name */
 	bool full;
 	bool unprotected;

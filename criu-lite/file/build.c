@@ -1,6 +1,7 @@
 /* build.c - descriptions opened in the tool, handed to newborns, closed again. */
 #include "base/mem.h"
 #include "criu-lite/file/kinds.h"
+#include "criu-lite/file/outside.h"
 #include "criu-lite/file/state.h"
 #include "images/img.h"
 
@@ -228,7 +229,7 @@ int files_load(struct file_build *b, struct err *err)
 	for (size_t i = 0; !rc && file_kinds[i]; i++)
 		if (file_kinds[i]->load)
 			rc = file_kinds[i]->load(b, err);
-	return rc;
+	return rc < 0 ? rc : outside_load(b, err);
 }
 
 int files_top(const struct file_build *b)
@@ -257,7 +258,9 @@ int file_open(struct file_build *b, uint32_t id, int *fd, struct err *err)
 		if (!kind)
 			return err_set(err, ERR_REFUSED, "file %u of type %d is not supported", id,
 				       slot->e->type);
-		rc = kind->build(b, slot->e, &slot->fd, err);
+		rc = outside_take(b, slot->e, &slot->fd, err);
+		if (!rc)
+			rc = kind->build(b, slot->e, &slot->fd, err);
 		if (rc < 0)
 			return rc;
 	}

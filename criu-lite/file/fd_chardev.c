@@ -1,7 +1,7 @@
 /* fd_chardev.c - character devices that keep nothing: opening them again is enough. */
 #include "base/mem.h"
 #include "criu-lite/file/kinds.h"
-#include "criu-lite/file/state.h"
+#include "criu-lite/file/outside.h"
 
 #include <sys/sysmacros.h>
 
@@ -33,8 +33,11 @@ static bool chardev_match(const struct fd_look *l)
 
 static int chardev_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
-	int rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
+	int rc;
 
+	if (outside_reg(s, l, e->reg))
+		return 0;
+	rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 	if (!rc)
 		file_reg_fill(e->reg, l->link, &l->st, l->info->pos);
 	return rc;

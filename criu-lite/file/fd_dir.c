@@ -1,6 +1,6 @@
 /* fd_dir.c - open directories and how far they were read. */
 #include "criu-lite/file/kinds.h"
-#include "criu-lite/file/state.h"
+#include "criu-lite/file/outside.h"
 
 static bool dir_match(const struct fd_look *l)
 {
@@ -9,8 +9,11 @@ static bool dir_match(const struct fd_look *l)
 
 static int dir_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
-	int rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
+	int rc;
 
+	if (outside_reg(s, l, e->reg))
+		return 0;
+	rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 	if (!rc)
 		file_reg_fill(e->reg, l->link, &l->st, l->info->pos);
 	return rc;

@@ -1,6 +1,7 @@
 /* fd_fifo.c - the ends of FIFOs, pipes that have a path. */
 #include "base/mem.h"
 #include "criu-lite/file/kinds.h"
+#include "criu-lite/file/outside.h"
 #include "criu-lite/file/pipe-ends.h"
 
 #include <errno.h>
@@ -66,9 +67,8 @@ static int fifo_load(struct file_build *b, struct err *err)
 	return pipe_ends_load(b->state->fifos, b->dirfd, "fifo-data.img", err);
 }
 
-static int fifo_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
+static int check_path(const RegFileEntry *reg, struct err *err)
 {
-	const RegFileEntry *reg = reg_of(b, e);
 	struct stat st;
 
 	if (reg->name[0] != '/')
@@ -81,7 +81,19 @@ static int fifo_build(struct file_build *b, const FileEntry *e, int *fd, struct 
 	if (reg->has_mode && reg->mode != st.st_mode)
 		return err_set(err, -ESTALE, "%s: its mode is %#o, but was %#o when saved",
 			       reg->name, st.st_mode, reg->mode);
-	return pipe_ends_open(b->state->fifos, e->fifo->pipe_id, reg->name, reg->flags, fd, err);
+	return 0;
+}
+
+static int fifo_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
+{
+	const RegFileEntry *reg = reg_of(b, e);
+	const struct file_given *given = outside_given(b, e);
+	struct pipe_from from = { .path = reg->name, .given = given ? given->fd : -1 };
+	int rc = given ? 0 : check_path(reg, err);
+
+	if (rc < 0)
+		return rc;
+	return pipe_ends_open(b->state->fifos, e->fifo->pipe_id, &from, reg->flags, fd, err);
 }
 
 static int fifo_attach(struct file_build *b, const FileEntry *e, int fd, struct batch *batch,

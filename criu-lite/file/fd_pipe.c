@@ -1,5 +1,6 @@
 /* fd_pipe.c - the ends of anonymous pipes. */
 #include "criu-lite/file/kinds.h"
+#include "criu-lite/file/outside.h"
 #include "criu-lite/file/pipe-ends.h"
 #include "criu-lite/proc/fdinfo.h"
 
@@ -58,7 +59,10 @@ static int pipe_load(struct file_build *b, struct err *err)
 
 static int pipe_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
 {
-	return pipe_ends_open(b->state->pipes, e->pipe->pipe_id, NULL, e->pipe->flags, fd, err);
+	const struct file_given *given = outside_given(b, e);
+	struct pipe_from from = { .given = given ? given->fd : -1 };
+
+	return pipe_ends_open(b->state->pipes, e->pipe->pipe_id, &from, e->pipe->flags, fd, err);
 }
 
 static void pipe_build_release(struct file_build *b)

@@ -1,7 +1,7 @@
 /* fd_reg.c - regular files, and all else that a path and open(2) bring back. */
 #include "base/mem.h"
 #include "criu-lite/file/kinds.h"
-#include "criu-lite/file/state.h"
+#include "criu-lite/file/outside.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,8 +57,11 @@ static int check_stateful(const struct fd_look *l, struct err *err)
 
 static int reg_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
-	int rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
+	int rc;
 
+	if (outside_reg(s, l, e->reg))
+		return 0;
+	rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 	if (!rc)
 		rc = check_stateful(l, err);
 	if (!rc)
@@ -95,8 +98,8 @@ static int check_path(const struct file_build *b, const RegFileEntry *reg, struc
 	int rc;
 
 	if (reg->has_ext && reg->ext)
-		return err_set(err, ERR_REFUSED, "%s: an external file is not supported",
-			       reg->name);
+		return err_set(err, ERR_REFUSED,
+			       "%s: a file that leads out of the tree has no path", reg->name);
 	if (reg->name[0] != '/')
 		return err_set(err, -EBADMSG, "%s: not an absolute path", reg->name);
 	if (reg->flags & ~LASTING_FLAGS)

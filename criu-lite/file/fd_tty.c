@@ -7,7 +7,7 @@
  */
 #include "base/mem.h"
 #include "criu-lite/file/kinds.h"
-#include "criu-lite/file/state.h"
+#include "criu-lite/file/outside.h"
 #include "criu-lite/proc/stat.h"
 #include "images/img.h"
 #include "proto/tty.pb-c.h"
@@ -26,7 +26,8 @@ enum {
 	PTS_MAJORS = 8,
 	PTS_PER_MAJOR = 256,
 	CTTY_INDEX = 1006,
-	C_CC_WORDS = 19, /* as many as the format has, of which 32 bytes mean something */
+	EXT_INDEX = 1013, /* and those behind it: declared to lead out of the tree */
+	C_CC_WORDS = 19,  /* as many as the format has, of which 32 bytes mean something */
 	C_CC_BYTES = 32,
 };
 
@@ -99,8 +100,13 @@ static WinsizeEntry *winsize_entry_new(int fd)
 	return e;
 }
 
-static TtyInfoEntry *info_new(const struct fd_look *l, uint32_t id, const struct proc_stat *stat,
-			      const struct termios *modes)
+static TtyType type_of(dev_t rdev, bool external)
+{
+	return external ? TTY_TYPE__EXT_TTY : is_ctty(rdev) ? TTY_TYPE__CTTY : TTY_TYPE__PTY;
+}
+
+static TtyInfoEntry *info_new(const struct fd_look *l, TtyType type, uint32_t id,
+			      const struct proc_stat *stat, const struct termios *modes)
 {
 	TtyInfoEntry *e = xmalloc(sizeof(*e));
 	int exclusive = 0;
@@ -108,7 +114,7 @@ static TtyInfoEntry *info_new(const struct fd_look *l, uint32_t id, const struct
 	ioctl(l->copy, TIOCGEXCL, &exclusive);
 	tty_info_entry__init(e);
 	e->id = id;
-	e->type = is_ctty(l->st.st_rdev) ? TTY_TYPE__CTTY : TTY_TYPE__PTY;
+	e->type = type;
 	e->exclusive = exclusive;
 	e->sid = stat->session;
 	e->pgrp = stat->tpgid > 0 ? stat->tpgid : 0;
@@ -127,42 +133,65 @@ static TtyInfoEntry *info_new(const struct fd_look *l, uint32_t id, const struct
 	return e;
 }
 
-static uint32_t info_id(dev_t rdev)
+/* Those that were declared are counted: their own numbers may be of another devpts. */
+static uint32_t info_id(const struct ttys_save *all, dev_t rdev, TtyType type)
 {
 	uint32_t index = (major(rdev) - PTS_MAJOR) * PTS_PER_MAJOR + minor(rdev);
 
-	return 2 * (is_ctty(rdev) ? CTTY_INDEX : index);
+	if (type == TTY_TYPE__EXT_TTY)
+		return 2 * (EXT_INDEX + (uint32_t)all->n);
+	return 2 * (type == TTY_TYPE__CTTY ? CTTY_INDEX : index);
 }
 
-static int add_info(struct file_save *s, const struct fd_look *l, const struct proc_stat *stat,
-		    uint32_t *id, struct err *err)
+static const TtyInfoEntry *known_info(const struct ttys_save *all, const struct stat *st,
+				      TtyType type)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->info[i]->type == type && all->info[i]->rdev == st->st_rdev &&
+		    all->info[i]->dev == st->st_dev)
+			return all->info[i];
+	return NULL;
+}
+
+static int add_info(struct file_save *s, const struct fd_look *l, TtyType type,
+		    const struct proc_stat *stat, uint32_t *id, struct err *err)
 {
 	struct ttys_save *all = s->state->ttys;
+	const TtyInfoEntry *known;
 	struct termios modes;
 	TtyInfoEntry *info;
 
 	if (!all)
 		s->state->ttys = all = xcalloc(1, sizeof(*all));
-	*id = info_id(l->st.st_rdev);
-	for (size_t i = 0; i < all->n; i++)
-		if (all->info[i]->id == *id)
-			return 0;
+	known = known_info(all, &l->st, type);
+	*id = known ? known->id : info_id(all, l->st.st_rdev, type);
+	if (known)
+		return 0;
 	if (tcgetattr(l->copy, &modes) < 0)
 		return err_set(err, ERR_REFUSED, "terminal %s, which is hung up, is not supported",
 			       l->link);
-	info = info_new(l, *id, stat, &modes);
+	info = info_new(l, type, *id, stat, &modes);
 	ARRAY_PUSH(all->info, all->n, all->cap, info);
 	return 0;
 }
 
+/* A new session has no terminal: what is given to it as a descriptor does not become one. */
+static int check_declared(struct file_save *s, const struct fd_look *l,
+			  const struct proc_stat *stat, struct err *err)
+{
+	if (is_ctty(l->st.st_rdev) ||
+	    (stat_tty(stat) == l->st.st_rdev && tree_find(s->tree, stat->session)))
+		return err_set(err, ERR_REFUSED,
+			       "terminal %s, which controls a session that starts in the tree, is "
+			       "not supported",
+			       l->link);
+	return 0;
+}
+
 /* The terminal that the job has from its shell, whose session began outside of the tree. */
-static int check_job(struct file_save *s, const struct fd_look *l, struct proc_stat *stat,
+static int check_job(struct file_save *s, const struct fd_look *l, const struct proc_stat *stat,
 		     struct err *err)
 {
-	int rc = proc_stat_read(s->tree->task[0]->proc, stat, err);
-
-	if (rc < 0)
-		return rc;
 	if (!s->shell_job)
 		return err_set(err, ERR_REFUSED, "terminal %s is not supported without --shell-job",
 			       l->link);
@@ -179,14 +208,19 @@ static int check_job(struct file_save *s, const struct fd_look *l, struct proc_s
 
 static int tty_save(struct file_save *s, const struct fd_look *l, FileEntry *e, struct err *err)
 {
+	bool declared = outside_tty(s, &l->st);
+	TtyType type = type_of(l->st.st_rdev, declared);
+	const struct task *task = declared ? l->task : s->tree->task[0];
 	struct proc_stat stat;
 	FileEntry *reg;
-	int rc = check_job(s, l, &stat, err);
+	int rc = proc_stat_read(task->proc, &stat, err);
 
 	if (!rc)
+		rc = declared ? check_declared(s, l, &stat, err) : check_job(s, l, &stat, err);
+	if (!rc && !declared)
 		rc = file_path_check(l->link, &l->st, (uint64_t)l->info->mnt_id, err);
 	if (!rc)
-		rc = add_info(s, l, &stat, &e->tty->tty_info_id, err);
+		rc = add_info(s, l, type, &stat, &e->tty->tty_info_id, err);
 	if (rc < 0)
 		return rc;
 	reg = file_entry_new(FD_TYPES__REG, file_new_id(s), e->tty->flags);
@@ -236,6 +270,11 @@ static const TtyInfoEntry *find_info(const struct ttys_build *all, uint32_t id)
 	return NULL;
 }
 
+const TtyInfoEntry *file_tty_info(const struct file_build *b, const FileEntry *e)
+{
+	return b->state->ttys ? find_info(b->state->ttys, e->tty->tty_info_id) : NULL;
+}
+
 static int read_infos(struct ttys_build *all, int dirfd, struct err *err)
 {
 	scoped_reader r = NULL;
@@ -270,7 +309,10 @@ static int tty_load(struct file_build *b, struct err *err)
 			return err_set(err, -EBADMSG,
 				       "files.img: terminal %u is not in tty-info.img",
 				       e->tty->tty_info_id);
-		if (!b->shell_job)
+		/* outside_load sees to those that must be given. */
+		if (!b->shell_job &&
+		    find_info(all, e->tty->tty_info_id)->type != TTY_TYPE__EXT_TTY &&
+		    !outside_given(b, e))
 			return err_set(
 				err, ERR_REFUSED,
 				"a job that had a terminal is restored with --shell-job only");
@@ -296,11 +338,24 @@ static int open_ours(uint32_t flags, bool ctty)
 	return fd;
 }
 
+/* Nothing of it is changed: it is not the terminal of this job. */
+static int open_given(const struct file_given *g, uint32_t flags, int *fd, struct err *err)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->fd);
+	*fd = open(path, flags);
+	return *fd < 0 ? err_errno(err, "descriptor %d, given for %s: open", g->fd, g->name) : 0;
+}
+
 static int tty_build(struct file_build *b, const FileEntry *e, int *fd, struct err *err)
 {
 	const TtyInfoEntry *info = find_info(b->state->ttys, e->tty->tty_info_id);
 	uint32_t flags = e->tty->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND | 0100000);
+	const struct file_given *given = outside_given(b, e);
 
+	if (given)
+		return open_given(given, flags | O_NOCTTY | O_CLOEXEC, fd, err);
 	if (info->pty && e->tty->tty_info_id & 1)
 		return err_set(err, ERR_REFUSED, "pseudo terminal master %u is not supported",
 			       info->pty->index);
@@ -340,7 +395,10 @@ static const TtyInfoEntry *info_of_job(const struct file_build *b)
 {
 	const struct ttys_build *all = b->state ? b->state->ttys : NULL;
 
-	return all && all->n ? all->info[0] : NULL;
+	for (size_t i = 0; all && i < all->n; i++)
+		if (all->info[i]->type != TTY_TYPE__EXT_TTY)
+			return all->info[i];
+	return NULL;
 }
 
 static int open_to_control(void)

@@ -371,6 +371,11 @@ void files_save_release(struct file_save *s)
 	for (size_t i = 0; i < s->n_entries; i++)
 		file_entry__free_unpacked(s->entry[i], NULL);
 	free(s->entry);
+	for (size_t i = 0; i < s->n_outside; i++)
+		free(s->outside[i]);
+	free(s->outside);
+	s->outside = NULL;
+	s->n_outside = s->cap_outside = 0;
 	if (s->state) {
 		tdestroy(s->state->opens, free);
 		file_links_release(s);

@@ -33,6 +33,12 @@ struct file_save {
 	struct tree *tree;
 	struct refusals *refusals;
 	bool shell_job; /* a terminal may be saved by reference */
+	/* What leads out of the tree and may, because a restore will be given it: outside.h. */
+	const char *const *external;
+	size_t n_external;
+	bool pipes_outside; /* all pipes, declared or not */
+	char **outside;	    /* out: names of those pipes */
+	size_t n_outside, cap_outside;
 	FileEntry **entry;
 	size_t n_entries, cap_entries;
 	struct file_save_state *state; /* state.h; made on first use */
@@ -67,11 +73,18 @@ void files_save_release(struct file_save *s);
 
 /* --- rebuilding -------------------------------------------------------------- */
 
+struct file_given;
+
 struct file_build {
 	struct tree *tree;
 	int dirfd; /* the checkpoint's images */
 	bool shell_job;
 	bool any_mode; /* permissions of files need not be what they were */
+	/* Descriptors of the caller's in place of files, and which must be among them: outside.h */
+	struct file_given *given;
+	size_t n_given;
+	char *const *outside;
+	size_t n_outside;
 	FileEntry **entry;
 	size_t n_entries;
 	struct file_build_state *state;

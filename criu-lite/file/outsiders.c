@@ -9,6 +9,7 @@
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/maps.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ struct held {
 	enum held_kind kind;
 	uint64_t ino;
 	pid_t pid;
+	bool reads;
 };
 
 struct outsiders {
@@ -25,9 +27,9 @@ struct outsiders {
 
 /* --- one task ------------------------------------------------------------------------ */
 
-static void note(struct outsiders *o, enum held_kind kind, uint64_t ino, pid_t pid)
+static void note(struct outsiders *o, enum held_kind kind, uint64_t ino, pid_t pid, bool reads)
 {
-	struct held h = { .kind = kind, .ino = ino, .pid = pid };
+	struct held h = { .kind = kind, .ino = ino, .pid = pid, .reads = reads };
 
 	ARRAY_PUSH(o->v, o->n, o->cap, h);
 }
@@ -35,6 +37,15 @@ static void note(struct outsiders *o, enum held_kind kind, uint64_t ino, pid_t p
 static bool is_shared_memory(const char *path)
 {
 	return !strncmp(path, "/memfd:", 7) || !strcmp(path, "/dev/zero (deleted)");
+}
+
+/* The link has the rights that the descriptor has. */
+static bool can_read(const struct proc_dir *dir, const char *name)
+{
+	struct stat link;
+
+	return fstatat(proc_dirfd(dir), name, &link, AT_SYMLINK_NOFOLLOW) < 0 ||
+	       link.st_mode & S_IRUSR;
 }
 
 static void note_fd(struct outsiders *o, const struct proc_dir *dir, int fd)
@@ -49,9 +60,9 @@ static void note_fd(struct outsiders *o, const struct proc_dir *dir, int fd)
 		return;
 	proc_link_parse(link, &what);
 	if (what.kind == PROC_LINK_PIPE)
-		note(o, HELD_PIPE, what.ino, proc_id(dir));
+		note(o, HELD_PIPE, what.ino, proc_id(dir), can_read(dir, name));
 	else if (is_shared_memory(link) && fstatat(proc_dirfd(dir), name, &st, 0) == 0)
-		note(o, HELD_MEMORY, st.st_ino, proc_id(dir));
+		note(o, HELD_MEMORY, st.st_ino, proc_id(dir), true);
 }
 
 static void note_fds(struct outsiders *o, const struct proc_dir *dir)
@@ -74,7 +85,7 @@ static void note_mappings(struct outsiders *o, const struct proc_dir *dir)
 		return;
 	for (size_t i = 0; i < n; i++)
 		if (vma[i].shared && vma[i].path && is_shared_memory(vma[i].path))
-			note(o, HELD_MEMORY, vma[i].ino, proc_id(dir));
+			note(o, HELD_MEMORY, vma[i].ino, proc_id(dir), true);
 }
 
 static void note_task(struct outsiders *o, pid_t pid, bool fds, bool mappings)
@@ -181,14 +192,28 @@ static bool still_holds(const struct file_save *s, const struct held *h)
 	return holds;
 }
 
-pid_t file_outsider(const struct file_save *s, enum held_kind kind, uint64_t ino)
+static const struct held *find(const struct file_save *s, enum held_kind kind, uint64_t ino,
+			       bool reading)
 {
 	const struct outsiders *o = s->state ? s->state->outsiders : NULL;
 
 	for (size_t i = 0; o && i < o->n; i++)
-		if (o->v[i].kind == kind && o->v[i].ino == ino && still_holds(s, &o->v[i]))
-			return o->v[i].pid;
-	return 0;
+		if (o->v[i].kind == kind && o->v[i].ino == ino && (o->v[i].reads || !reading) &&
+		    still_holds(s, &o->v[i]))
+			return &o->v[i];
+	return NULL;
+}
+
+pid_t file_outsider(const struct file_save *s, enum held_kind kind, uint64_t ino)
+{
+	const struct held *h = find(s, kind, ino, false);
+
+	return h ? h->pid : 0;
+}
+
+bool file_outsider_reads(const struct file_save *s, uint64_t ino)
+{
+	return find(s, HELD_PIPE, ino, true);
 }
 
 void file_outsiders_release(struct file_save *s)

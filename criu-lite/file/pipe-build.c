@@ -14,6 +14,7 @@ struct pipe_base {
 	uint32_t pipe_id, left;
 	int fd[2];
 	bool made, given[2];
+	bool outside;  /* somebody else's: each description is opened anew */
 	bool packets;  /* what was in it are packets: O_DIRECT in pipe(2) */
 	uint32_t size; /* 0: the kernel's default */
 	struct record {
@@ -162,19 +163,75 @@ static int fill(const struct pipes_build *s, const struct pipe_base *base, struc
 	return rc;
 }
 
-static int open_fifo(struct pipe_base *base, const char *path, struct err *err)
+/* The first @len bytes that are in a pipe, which stay there. */
+static int peek(const struct pipe_base *base, char *buf, size_t len)
+{
+	scoped_fd reader = -1, writer = -1;
+	int p[2], size = fcntl(base->fd[0], F_GETPIPE_SZ);
+
+	if (size < 0 || pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	reader = p[0];
+	writer = p[1];
+	if (fcntl(writer, F_SETPIPE_SZ, size) < 0 ||
+	    tee(base->fd[0], writer, (size_t)size, SPLICE_F_NONBLOCK) < 0)
+		return -errno;
+	for (size_t at = 0; at < len;) {
+		ssize_t n = read(reader, buf + at, len - at);
+
+		if (n <= 0)
+			return -EBUSY;
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+/* Of @len bytes that are in it: are those that were saved the first? */
+static bool still_there(const struct pipes_build *s, const struct pipe_base *base, size_t len)
+{
+	scoped char *is = xmalloc(len), *was = xmalloc(len);
+	size_t n = 0;
+
+	for (size_t i = 0; i < base->n_records; i++) {
+		const struct record *r = &base->record[i];
+
+		if (r->bytes > len - n ||
+		    pread(s->data, was + n, r->bytes, (off_t)r->offset) != (ssize_t)r->bytes)
+			return false;
+		n += r->bytes;
+	}
+	return n && peek(base, is, n) == 0 && !memcmp(is, was, n);
+}
+
+static bool held_bytes(const struct pipe_base *base)
+{
+	for (size_t i = 0; i < base->n_records; i++)
+		if (base->record[i].bytes)
+			return true;
+	return false;
+}
+
+/* A pipe or FIFO that others may have: what was in it is put into it, unless it is there still. */
+static int join(const struct pipes_build *s, struct pipe_base *base, const char *name,
+		struct err *err)
 {
 	int len = 0;
 
-	base->fd[0] = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	base->fd[0] = open(name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (base->fd[0] < 0)
-		return err_errno(err, "%s: open", path);
+		return err_errno(err, "%s: open", name);
 	base->fd[1] = fcntl(base->fd[0], F_DUPFD_CLOEXEC, 0);
 	if (base->fd[1] < 0 || ioctl(base->fd[0], FIONREAD, &len) < 0)
-		return err_errno(err, "%s", path);
-	if (len)
-		return err_set(err, -EBUSY, "%s: somebody has it open, with %d bytes in it", path,
-			       len);
+		return err_errno(err, "%s", name);
+	if (!len)
+		return base->outside && !held_bytes(base) ? 0 : fill(s, base, err);
+	if (base->outside && !held_bytes(base))
+		return 0;
+	if (!still_there(s, base, (size_t)len))
+		return err_set(err, -EBUSY,
+			       "%s: somebody has it open, with %d bytes in it that are other ones "
+			       "than were saved",
+			       name, len);
 	return 0;
 }
 
@@ -185,17 +242,21 @@ static void close_base(struct pipe_base *base)
 	base->fd[0] = base->fd[1] = -1;
 }
 
-static int make(const struct pipes_build *s, struct pipe_base *base, const char *path,
+static int make(const struct pipes_build *s, struct pipe_base *base, const struct pipe_from *from,
 		struct err *err)
 {
+	char given[32];
 	int rc;
 
-	if (path)
-		rc = open_fifo(base, path, err);
-	else
+	base->outside = from->given >= 0;
+	snprintf(given, sizeof(given), "/proc/self/fd/%d", from->given);
+	if (base->outside || from->path) {
+		rc = join(s, base, base->outside ? given : from->path, err);
+	} else {
 		rc = pipe2(base->fd, O_CLOEXEC) < 0 ? err_errno(err, "pipe") : 0;
-	if (!rc)
-		rc = fill(s, base, err);
+		if (!rc)
+			rc = fill(s, base, err);
+	}
 	if (rc < 0)
 		close_base(base);
 	base->made = rc == 0;
@@ -232,7 +293,7 @@ static int description(struct pipe_base *base, const char *path, uint32_t flags,
 {
 	int end = (flags & O_ACCMODE) == O_WRONLY;
 
-	if (path || (flags & O_ACCMODE) == O_RDWR || base->given[end])
+	if (path || base->outside || (flags & O_ACCMODE) == O_RDWR || base->given[end])
 		return reopen(base, path, flags, fd, err);
 	*fd = fcntl(base->fd[end], F_DUPFD_CLOEXEC, 0);
 	if (*fd < 0)
@@ -246,8 +307,8 @@ static int description(struct pipe_base *base, const char *path, uint32_t flags,
 	return 0;
 }
 
-int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const char *path, uint32_t flags,
-		   int *fd, struct err *err)
+int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const struct pipe_from *from,
+		   uint32_t flags, int *fd, struct err *err)
 {
 	struct pipe_base *base = find(pipes, pipe_id);
 	int rc;
@@ -258,9 +319,9 @@ int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const char *path
 				O_NOFOLLOW | O_SYNC | O_DSYNC | 0100000 /* O_LARGEFILE */))
 		return err_set(err, ERR_REFUSED, "a pipe with flags %#o is not supported", flags);
 	flags &= ~O_ASYNC;
-	rc = base->made ? 0 : make(pipes, base, path, err);
+	rc = base->made ? 0 : make(pipes, base, from, err);
 	if (!rc)
-		rc = description(base, path, flags, fd, err);
+		rc = description(base, base->outside ? NULL : from->path, flags, fd, err);
 	if (!rc && !--base->left)
 		close_base(base);
 	return rc;

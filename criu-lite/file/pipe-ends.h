@@ -5,7 +5,8 @@
  * Saving: pipe_ends_see for every description, pipe_ends_settle when all are
  * known. What is in a pipe is copied by tee(2), which takes nothing out. A pipe
  * with one of its ends in a stranger's hands is refused: the stranger would be
- * left with an end that leads nowhere.
+ * left with an end that leads nowhere; unless it is declared (outside.h). Then what is
+ * in it is kept where the tree alone reads it.
  *
  * Rebuilding: pipe_ends_load, then pipe_ends_open for every description. The
  * pipe is held open at both ends until the last of its descriptions is there,
@@ -32,11 +33,16 @@ void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t fla
 /* After all expectations: read what was in them. A missing image means: nothing. */
 int pipe_ends_load(struct pipes_build *pipes, int dirfd, const char *image, struct err *err);
 /*
- * A description of @pipe_id with open flags @flags: *@fd, the caller's. @path
- * names a FIFO; NULL: an anonymous pipe.
+ * A description of @pipe_id with open flags @flags: *@fd, the caller's. @from->path
+ * names a FIFO; NULL: an anonymous pipe. @from->given: a descriptor of the pipe or FIFO
+ * that is to be taken instead, with what was in it unless that is there still; -1: none.
  */
-int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const char *path, uint32_t flags,
-		   int *fd, struct err *err);
+struct pipe_from {
+	const char *path;
+	int given;
+};
+int pipe_ends_open(struct pipes_build *pipes, uint32_t pipe_id, const struct pipe_from *from,
+		   uint32_t flags, int *fd, struct err *err);
 void pipe_ends_build_release(struct pipes_build **pipes);
 
 #endif

@@ -1,5 +1,6 @@
 /* pipe-save.c - what is in pipes and FIFOs, copied without taking it out. */
 #include "base/mem.h"
+#include "criu-lite/file/outside.h"
 #include "criu-lite/file/pipe-ends.h"
 #include "images/img.h"
 #include "proto/pipe.pb-c.h"
@@ -18,6 +19,7 @@ struct pipe_seen {
 	ino_t ino;
 	uint32_t pipe_id;
 	bool fifo;
+	bool outside; /* strangers have it too, and may */
 	/* One descriptor for either end, if the tree has any. */
 	const struct task *task[2];
 	int fd[2];
@@ -161,13 +163,19 @@ static int read_packets(struct pipe_seen *p, int fd, size_t len, struct err *err
  * that was opened after that; an empty pipe tells by tee(2): 0 without writers,
  * EAGAIN with.
  */
-static bool has_writers(int reader, int mirror, size_t len)
+static bool has_writers(int reader, const int mirror[2], size_t len)
 {
 	struct pollfd p = { .fd = reader, .events = POLLIN };
+	ssize_t n;
+	char byte;
 
 	if (poll(&p, 1, 0) > 0 && p.revents & POLLHUP)
 		return false;
-	return len || tee(reader, mirror, 1, SPLICE_F_NONBLOCK) != 0;
+	if (len)
+		return true;
+	n = tee(reader, mirror[1], 1, SPLICE_F_NONBLOCK);
+	/* Written just now, and not to be left in there. */
+	return n > 0 ? read(mirror[0], &byte, 1) == n : n < 0;
 }
 
 static bool has_readers(int writer)
@@ -187,6 +195,9 @@ static int copy_data(struct pipe_seen *p, int reader, const int mirror[2], size_
 	n = tee(reader, mirror[1], p->size, SPLICE_F_NONBLOCK);
 	if (n < 0)
 		return err_errno(err, "copy of what is in it (tee)");
+	/* A stranger may have written meanwhile. */
+	if (p->outside)
+		len = n;
 	if ((size_t)n != len)
 		return err_set(err, -EIO, "%zd of its %zu bytes were copied", n, len);
 	p->data = xmalloc(len);
@@ -207,33 +218,16 @@ static int reader_of(const struct pipe_seen *p, int copy, int *reader, struct er
 	return *reader < 0 ? err_errno(err, "its read end") : 0;
 }
 
+/* One pipe while its contents are looked at. */
+struct look_inside {
+	int reader, len;
+	bool read_outside; /* asked before there was a reader of our own */
+};
+
 static int stranger_at(const char *what, const char *end, struct err *err)
 {
 	return err_set(err, ERR_REFUSED,
 		       "%s whose %s end is held outside of the tree is not supported", what, end);
-}
-
-static int look_inside(struct pipes_save *s, struct pipe_seen *p, int copy, const char *what,
-		       struct err *err)
-{
-	int reader = -1, len = 0, rc;
-
-	if (!p->task[READ_END] && has_readers(copy))
-		return stranger_at(what, "read", err);
-	rc = reader_of(p, copy, &reader, err);
-	if (!rc)
-		rc = fit_mirror(s, reader, &p->size, err);
-	if (!rc && ioctl(reader, FIONREAD, &len) < 0)
-		rc = err_errno(err, "FIONREAD");
-	if (!rc && !p->task[WRITE_END] && has_writers(reader, s->mirror[1], len))
-		rc = stranger_at(what, "write", err);
-	if (!rc)
-		rc = copy_data(p, reader, s->mirror, len, err);
-	mem_close_p(&reader);
-	/* What may be left in it must not get into the next. */
-	if (rc < 0)
-		drop_mirror(s);
-	return rc;
 }
 
 /* Others that have both ends, as the tree does, are told by no count. A FIFO stays what it is. */
@@ -247,6 +241,50 @@ static int check_outsiders(const struct file_save *s, const struct pipe_seen *p,
 		       "pipe that task %d outside of the tree has as well is not supported", pid);
 }
 
+/* ERR_REFUSED: strangers have it, and it was not said that they may. */
+static int check_strangers(struct file_save *files, const struct pipes_save *s, struct pipe_seen *p,
+			   const struct look_inside *look, const char *what, struct err *err)
+{
+	int rc = 0;
+
+	if (!p->task[READ_END] && look->read_outside)
+		rc = stranger_at(what, "read", err);
+	else if (!p->task[WRITE_END] && has_writers(look->reader, s->mirror, look->len))
+		rc = stranger_at(what, "write", err);
+	else
+		rc = check_outsiders(files, p, err);
+	if (rc == ERR_REFUSED && (p->fifo ? files->pipes_outside : outside_pipe(files, p->pipe_id)))
+		p->outside = true;
+	return p->outside ? 0 : rc;
+}
+
+/* Bytes that are for a stranger are not kept: he may have read them by then. */
+static bool is_for_tree(const struct file_save *files, const struct pipe_seen *p)
+{
+	return !p->outside || (p->task[READ_END] && !file_outsider_reads(files, p->ino));
+}
+
+static int look_inside(struct file_save *files, struct pipes_save *s, struct pipe_seen *p, int copy,
+		       const char *what, struct err *err)
+{
+	struct look_inside look = { .reader = -1, .read_outside = has_readers(copy) };
+	int rc = reader_of(p, copy, &look.reader, err);
+
+	if (!rc)
+		rc = fit_mirror(s, look.reader, &p->size, err);
+	if (!rc && ioctl(look.reader, FIONREAD, &look.len) < 0)
+		rc = err_errno(err, "FIONREAD");
+	if (!rc)
+		rc = check_strangers(files, s, p, &look, what, err);
+	if (!rc && is_for_tree(files, p))
+		rc = copy_data(p, look.reader, s->mirror, look.len, err);
+	mem_close_p(&look.reader);
+	/* What may be left in it must not get into the next. */
+	if (rc < 0)
+		drop_mirror(s);
+	return rc;
+}
+
 static int settle_one(struct file_save *files, struct pipes_save *s, struct pipe_seen *p,
 		      const char *what, struct err *err)
 {
@@ -258,9 +296,7 @@ static int settle_one(struct file_save *files, struct pipes_save *s, struct pipe
 
 	if (copy < 0)
 		return copy;
-	rc = look_inside(s, p, copy, what, &why);
-	if (!rc)
-		rc = check_outsiders(files, p, &why);
+	rc = look_inside(files, s, p, copy, what, &why);
 	if (rc == ERR_REFUSED) {
 		refuse(files->refusals, "task %d: fd %d: %s", task->pid, fd, why.text);
 		return 0;

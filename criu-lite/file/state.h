@@ -9,6 +9,7 @@
 #define FILE_STATE_H
 
 #include "criu-lite/file/file.h"
+#include "proto/tty.pb-c.h"
 
 struct file_save_state {
 	uint32_t last_id;
@@ -26,6 +27,8 @@ struct file_save_state {
 /* outsiders.c: a task outside of the tree that has this pipe or shared memory, too; 0: none. */
 enum held_kind { HELD_PIPE, HELD_MEMORY };
 pid_t file_outsider(const struct file_save *s, enum held_kind kind, uint64_t ino);
+/* Is what is in this pipe for somebody outside as well? */
+bool file_outsider_reads(const struct file_save *s, uint64_t ino);
 void file_outsiders_release(struct file_save *s);
 
 /* s->state, made when it is not there yet. */
@@ -80,6 +83,9 @@ int file_fown_check(const struct tree *tree, const FileEntry *e, struct err *err
 /* Rows that set it for @fd in @batch's task, which must be the first owner. */
 int file_fown_attach(const FownEntry *fown, uint32_t flags, int fd, struct batch *batch,
 		     struct err *err);
+
+/* What tty-info.img has about a terminal; NULL: nothing. */
+const TtyInfoEntry *file_tty_info(const struct file_build *b, const FileEntry *e);
 
 /* A message queue looks like a regular file, even with a path where its file system is mounted. */
 bool file_is_mqueue(const struct fd_look *l);

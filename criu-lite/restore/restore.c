@@ -37,6 +37,10 @@ static void set_builder(struct story *s)
 		.dirfd = s->loaded.dirfd,
 		.shell_job = s->opt->shell_job,
 		.any_mode = s->opt->any_mode,
+		.given = s->opt->given,
+		.n_given = s->opt->n_given,
+		.outside = s->loaded.info ? s->loaded.info->outside : NULL,
+		.n_outside = s->loaded.info ? s->loaded.info->n_outside : 0,
 	};
 	s->builder = (struct builder) {
 		.tree = &s->loaded.tree,

@@ -17,13 +17,15 @@
 
 struct restore_options {
 	const char *dir;
-	uint32_t seq;		       /* which checkpoint; 0: the newest */
-	bool plain;		       /* @dir is a checkpoint by itself, whatever its name is */
-	bool detach;		       /* the caller will end before the tree */
-	bool sibling;		       /* the root becomes a child of the caller's parent */
-	bool any_mode;		       /* the modes of files need not be what they were */
-	bool stop;		       /* all of it is left stopped, as by SIGSTOP */
-	bool shell_job;		       /* the outer session and group become the caller's */
+	uint32_t seq;		  /* which checkpoint; 0: the newest */
+	bool plain;		  /* @dir is a checkpoint by itself, whatever its name is */
+	bool detach;		  /* the caller will end before the tree */
+	bool sibling;		  /* the root becomes a child of the caller's parent */
+	bool any_mode;		  /* the modes of files need not be what they were */
+	bool stop;		  /* all of it is left stopped, as by SIGSTOP */
+	bool shell_job;		  /* the outer session and group become the caller's */
+	struct file_given *given; /* descriptors in place of files, see file/outside.h */
+	size_t n_given;
 	const char *pidfile;	       /* NULL: none; written before the commit */
 	void (*say)(const char *line); /* -v; may be NULL */
 	struct progress *progress;     /* may be NULL */
