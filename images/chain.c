@@ -426,6 +426,9 @@ int chain_replace(int dirfd, const char *name, const void *message, struct err *
 		rc = img_close(&w, err);
 	if (!rc && renameat(dirfd, tmp, dirfd, name) < 0)
 		rc = err_errno(err, "%s: rename", name);
+	/* On a full disk what is half written takes the room that somebody else needs. */
+	if (rc < 0)
+		unlinkat(dirfd, tmp, 0);
 	if (!rc && fsync(dirfd) < 0)
 		rc = err_errno(err, "%s: fsync of its directory", name);
 	return rc;

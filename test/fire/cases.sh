@@ -4,8 +4,8 @@
 cd "$(dirname "$0")" || exit 1
 here=$PWD
 case ${FIRE:-fire} in
-fire) kills=50 restores=10 step=20 images=20 writes=11 rounds=15 times=1 limit=600 ;;
-stress-fire) kills=${KILLS:-250} restores=200 step=8 images=1 writes=1 rounds=300 times=40 limit=7200 ;;
+fire) kills=50 restores=10 step=20 images=20 writes=23 syncs=3 rounds=15 times=1 limit=600 ;;
+stress-fire) kills=${KILLS:-250} restores=200 step=8 images=1 writes=1 syncs=1 rounds=300 times=40 limit=7200 ;;
 *) exit 2 ;;
 esac
 
@@ -39,11 +39,13 @@ while [ $first -le 8 ]; do
 	[ "${FIRE:-fire}" = fire ] && break
 	first=$((first + 1))
 done
-for how in calls short; do
-	echo "fire/full-disk-$how $limit $here/full-disk $how $writes"
+for how in noroom broken short partly syncs tmpfs; do
+	for whole in full increment; do
+		every=$writes
+		[ $how = syncs ] && every=$syncs
+		echo "fire/full-disk-$how-$whole $limit $here/full-disk $how $whole $every"
+	done
 done
-echo "fire/full-disk-syncs $limit $here/full-disk syncs 1"
-echo "fire/full-disk-tmpfs $limit $here/full-disk tmpfs"
 for how in exit exec fork thread leader; do
 	echo "fire/vanish-$how $limit $here/vanish $how $rounds"
 done

@@ -1,13 +1,13 @@
 /*
  * trap.c - run a tool and interfere with its n-th system call.
  *
- *	trap [-D DIR] [-w | -c CALL] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N] PROGRAM [ARG...]
+ *	trap [-D DIR] [-w | -c CALL] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N | -S N] PROGRAM [ARG...]
  *
  * Calls of all its threads are counted, from the first that names DIR on (what
  * the dynamic loader does is no matter of ours); with -w only those that change
  * files below DIR, with -c those of the number CALL. -k kills the tool as it enters call N, or US microseconds
  * later; -f makes call N fail, with an error that fits it; -s makes a write
- * short, if call N is one, and the next one fail for want of room. FILE gets one line:
+ * short, if call N is one, and the next one fail for want of room; after -S the next one works. FILE gets one line:
  * "calls N hit PHASE CALL", then a line "PHASE CALLS" for each phase. Exits as the
  * tool does, or with 128 + its signal. What it forks is not followed.
  */
@@ -62,6 +62,7 @@ struct trap {
 	bool writes_only, counting;
 	long only_call; /* -1: all */
 	long kill_at, fail_at, short_at;
+	bool room_stays; /* after a short write */
 	long delay_us;
 	int with; /* this errno, not the one that fits */
 	pid_t pid;
@@ -69,8 +70,8 @@ struct trap {
 	long calls, in_phase[N_PHASES];
 	enum phase phase;
 	enum phase hit_phase;
-	long hit_call;	/* its number; -1: none was hit */
-	bool room_gone; /* after a short write */
+	long hit_call; /* its number; -1: none was hit */
+	bool room_gone;
 	bool gate_opens;
 };
 
@@ -328,8 +329,9 @@ static bool is_write(long nr)
 static void make_it_short(struct trap *t, struct thread *th, struct user_regs_struct *r)
 {
 	hit(t, th, r);
-	t->room_gone = th->changed = true;
-	r->rdx /= 2;
+	th->changed = true;
+	t->room_gone = !t->room_stays;
+	r->rdx = (r->rdx + t->room_stays) / 2;
 	if (ptrace(PTRACE_SETREGS, th->tid, NULL, r) < 0)
 		die("PTRACE_SETREGS");
 }
@@ -510,7 +512,7 @@ int main(int argc, char **argv)
 	struct trap t = { .dir = "", .hit_call = -1, .only_call = -1 };
 	int o, status;
 
-	while ((o = getopt(argc, argv, "+D:wc:o:k:u:f:e:s:")) != -1) {
+	while ((o = getopt(argc, argv, "+D:wc:o:k:u:f:e:s:S:")) != -1) {
 		switch (o) {
 		case 'D':
 			t.dir = optarg;
@@ -535,6 +537,10 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			t.with = atoi(optarg);
+			break;
+		case 'S':
+			t.room_stays = true;
+			t.short_at = atol(optarg);
 			break;
 		case 's':
 			t.short_at = atol(optarg);
