@@ -65,7 +65,9 @@ int err_add(struct err *err, int rc, const char *fmt, ...)
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
 	n = strlen(err->text);
-	snprintf(err->text + n, sizeof(err->text) - n, ": %s", said);
+	if (!strncmp(said, err->text, n) && said[n] == ':')
+		n = 0;
+	snprintf(err->text + n, sizeof(err->text) - n, "%s%s", n ? ": " : "", said);
 	return rc;
 }
 

@@ -29,7 +29,10 @@ int err_errno(struct err *err, const char *fmt, ...) __attribute__((format(print
 /* The same for a negative errno in hand (a plan row's result, say). */
 int err_code(struct err *err, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Put more in front of what is said already: "more: said". Returns @rc. */
+/*
+ * Put more in front of what is said already: "more: said". Returns @rc. What is in front
+ * already is not said again: where a loop over tasks calls what names its task itself.
+ */
 int err_add(struct err *err, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /*

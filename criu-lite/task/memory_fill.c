@@ -104,13 +104,17 @@ static int bytes_of(struct fill *f, const struct page_source *s, uint64_t skip, 
 		    const char **at, struct err *err)
 {
 	const struct level *l = &f->level[s->level];
+	const struct chain_link *link = &f->b->memory->links.link[s->level];
 	uint64_t offset = s->offset + skip * PAGE_SIZE, n = pages * PAGE_SIZE;
+	int rc;
 
 	if (!l->at || n > l->size || offset > l->size - n)
-		return err_set(err, -EBADMSG, "page %#" PRIx64 " lies behind the end of its file",
-			       s->vaddr + skip * PAGE_SIZE);
+		return err_set(err, -EBADMSG,
+			       "%s: pages-%u.img: page %#" PRIx64 " lies behind its end",
+			       link->name, f->src->pages_id[s->level], s->vaddr + skip * PAGE_SIZE);
 	*at = l->at + offset;
-	return page_file_check(l->file, offset, n, err);
+	rc = page_file_check(l->file, offset, n, err);
+	return rc < 0 ? err_add(err, rc, "%s", link->name) : 0;
 }
 
 /* --- into a task ------------------------------------------------------------------- */
