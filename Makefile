@@ -5,6 +5,8 @@
 # higher one without the linker saying so in the unit tests.
 
 BUILD	?= build
+# One name, however it was given: by it the compiler notes which object needs which header.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 OBJ	:= $(BUILD)/obj
 PREFIX	?= /usr/local
 DESTDIR	?=

@@ -204,7 +204,7 @@ static pid_t start_restore(const char *dir, long kill_at, int out)
 	die_at = kill_at;
 	rc = restore(&opt, &done, &err);
 	if (rc < 0)
-		printf("restore: %s\n", err.text);
+		fprintf(stderr, "restore: %s\n", err.text);
 	if (write(out, &steps, sizeof(steps)) != sizeof(steps))
 		rc = -1;
 	_exit(rc < 0);
@@ -278,8 +278,10 @@ static long count_steps(const char *dir, unsigned *us)
 		give_up("pipe");
 	clock_gettime(CLOCK_MONOTONIC, &begun);
 	pid = start_restore(dir, -1, out[1]);
-	if (waitpid(pid, &status, 0) != pid || status || read(out[0], &n, sizeof(n)) != sizeof(n))
+	if (waitpid(pid, &status, 0) != pid || status || read(out[0], &n, sizeof(n)) != sizeof(n)) {
+		fprintf(stderr, "status %#x\n", status);
 		give_up("restore failed");
+	}
 	clock_gettime(CLOCK_MONOTONIC, &done);
 	*us = (unsigned)((done.tv_sec - begun.tv_sec) * 1000000 +
 			 (done.tv_nsec - begun.tv_nsec) / 1000);
