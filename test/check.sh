@@ -65,6 +65,7 @@ cases()
 		for tracker in wp-async hash none; do
 			echo "tracker/$tracker 200 $here/tracker.sh $tracker"
 		done
+		echo "tracker/waves 200 $here/waves.sh wp-async"
 		# Before Linux 6.7.
 		for tracker in hash none; do
 			echo "tracker/$tracker-without-pagemap-scan 200 WITHOUT=pagemap-scan" \

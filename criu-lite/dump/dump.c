@@ -113,7 +113,10 @@ static int prepare(struct story *d, struct err *err)
 	files_early(&d->files, d->opt->pid);
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
-	return kinds_early(&d->saver, d->opt->pid, err);
+	rc = kinds_early(&d->saver, d->opt->pid, err);
+	if (!rc && d->early)
+		memory_precopy(&d->saver);
+	return rc;
 }
 
 /* --- frozen --------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct pagemap_query {
 	uint64_t anyof; /* one of them, unless 0 */
 	uint64_t inverted;
 	uint64_t return_mask;
+	uint64_t max_pages; /* it ends after as many; 0: does not */
 };
 
 /*

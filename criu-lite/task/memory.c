@@ -67,10 +67,22 @@ struct early_smaps {
 	size_t n;
 };
 
+#define PRECOPY_MOST                                                                               \
+	((uint64_t)128 << 20) /* bytes of the whole tree; the rest is read in the freeze */
+
+/* More than FEW_PAGES of its own. */
+struct busy {
+	pid_t pid;
+	uint64_t start_time, pages;
+};
+
 struct memory_save {
 	struct early_smaps *early;
 	size_t n, cap;
-	size_t expected; /* bytes that will be written, as far as can be told before the freeze */
+	struct busy *busy;
+	size_t n_busy, cap_busy;
+	size_t expected; /* bytes to be read in the freeze, as far as can be told before it */
+	struct precopy *precopy;
 	struct spool *spool;
 };
 
@@ -105,12 +117,15 @@ static uint64_t anonymous_pages(const struct proc_dir *dir)
 }
 
 /* Where there are few pages it does not matter how many of them are written. */
-static void early_pages(struct saver *s, const struct proc_dir *dir)
+static void early_pages(struct memory_save *m, const struct proc_dir *dir,
+			const struct proc_stat *st)
 {
-	uint64_t all = anonymous_pages(dir);
-	uint64_t written = all > FEW_PAGES ? track_expect(s->track, dir) : all;
+	struct busy b = { proc_id(dir), st->starttime, anonymous_pages(dir) };
 
-	s->memory->expected += (written < all ? written : all) * PAGE_SIZE;
+	if (b.pages > FEW_PAGES)
+		ARRAY_PUSH(m->busy, m->n_busy, m->cap_busy, b);
+	else
+		m->expected += b.pages * PAGE_SIZE;
 }
 
 /* Whether it is worth looking for children: of a thousand threads that takes longer than it saves. */
@@ -121,7 +136,7 @@ static bool early_one(struct saver *s, const struct proc_dir *dir)
 	if (proc_stat_read(dir, &st, NULL) < 0)
 		return false;
 	early_smaps(s->memory, dir, &st);
-	early_pages(s, dir);
+	early_pages(s->memory, dir, &st);
 	return st.num_threads < MANY_THREADS;
 }
 
@@ -161,7 +176,41 @@ void memory_early(struct saver *s, pid_t root)
 
 	memory_saved(s);
 	early_tree(s, root, DEPTH);
+}
+
+/* Returns the bytes read. */
+static uint64_t precopy_one(struct saver *s, const struct busy *b, uint64_t most)
+{
+	struct memory_save *m = s->memory;
+	scoped_proc dir = NULL;
+	struct task task = { .pid = b->pid, .start_time = b->start_time };
+	struct proc_stat st;
+	uint64_t read, written;
+
+	if (proc_open(&dir, NULL, b->pid, NULL) < 0 || proc_stat_read(dir, &st, NULL) < 0 ||
+	    st.starttime != b->start_time)
+		return 0;
+	task.proc = dir;
+	read = precopy_task(m->precopy, s->track, &task, most);
+	written = track_expect(s->track, dir);
+	m->expected += (written < b->pages ? written : b->pages) * PAGE_SIZE;
+	return read;
+}
+
+void memory_precopy(struct saver *s)
+{
+	struct memory_save *m = s->memory;
+	uint64_t room = PRECOPY_MOST;
+
+	m->precopy = precopy_new();
+	for (size_t i = 0; i < m->n_busy; i++)
+		room -= precopy_one(s, &m->busy[i], room);
 	memory_spool(s);
+}
+
+const struct precopied *memory_precopied(const struct saver *s, const struct task *task)
+{
+	return s->memory ? precopy_find(s->memory->precopy, task) : NULL;
 }
 
 static bool same_ranges(const struct proc_smap *smap, size_t n_smap, const struct proc_vma *vma,
@@ -452,7 +501,9 @@ void memory_save_release(struct saver *s)
 	for (size_t i = 0; i < s->memory->n; i++)
 		free(s->memory->early[i].v);
 	free(s->memory->early);
+	free(s->memory->busy);
 	spool_free(s->memory->spool);
+	precopy_free(s->memory->precopy);
 	free(s->memory);
 	s->memory = NULL;
 }

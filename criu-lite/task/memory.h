@@ -19,11 +19,15 @@
 struct track_vma *memory_tracked(const struct task *task, size_t *n);
 
 /*
- * Before the freeze: the slow reads (smaps) of the tree's large tasks, and room for the
- * pages that are likely to be read; optional. What was read is used only where no
- * mapping moved since, and memory_late must then confirm it.
+ * Before the freeze: the slow reads (smaps) of the tree's large tasks; optional. What was
+ * read is used only where no mapping moved since, and memory_late must then confirm it.
  */
 void memory_early(struct saver *s, pid_t root);
+/*
+ * After memory_early, as close to the freeze as may be: pages that were written are read, and
+ * those that are likely to be read in the freeze get room.
+ */
+void memory_precopy(struct saver *s);
 /* VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved. */
 int memory_look(struct saver *s, struct task *task, struct err *err);
 /* Reads the pages of the tree, for pagemap-PID, pagemap-shmem-ID, pages-N in s->dirfd; counts in s. */

@@ -9,7 +9,10 @@
 #include "criu-lite/proc/maps.h"
 #include "criu-lite/proc/smaps.h"
 #include "criu-lite/task/memory.h"
+#include "criu-lite/task/precopy.h"
 #include "images/chain.h"
+
+#include <string.h>
 
 #define PAGE_SIZE     UINT64_C(4096)
 #define USER_END      ((UINT64_C(1) << 47) - PAGE_SIZE) /* no VMA ends above */
@@ -68,6 +71,8 @@ struct task_memory *memory_of(struct task *task);
 void memory_of_release(struct task *task);
 /* Where the pages of this dump wait; made with the first call. */
 struct spool *memory_spool(struct saver *s);
+/* What was read of @task before the freeze; NULL: nothing. */
+const struct precopied *memory_precopied(const struct saver *s, const struct task *task);
 
 /*
  * What is saved of one VMA: a new entry, or none when this one belongs to the
@@ -81,6 +86,13 @@ VmaEntry *vma_guard(uint64_t start, uint64_t end);
 
 /* An address space that was read: order, bounds, kinds, files. */
 int vmas_check(const struct builder *b, const MmEntry *mm, struct err *err);
+
+static inline bool page_is_zero(const char *page)
+{
+	const uint64_t *word = (const uint64_t *)page;
+
+	return !*word && !memcmp(page, page + 8, PAGE_SIZE - 8);
+}
 
 /* Private memory whose pages are in the task's own pagemap. */
 static inline bool vma_has_pages(const VmaEntry *e)

@@ -21,8 +21,18 @@
 /* Pages of one VMA that lie side by side. */
 struct piece {
 	uint64_t start, end;
-	bool in_parent; /* not read at all */
-	bool keep_zero; /* zero is not what an absent page is */
+	bool in_parent;	   /* not read at all */
+	bool keep_zero;	   /* zero is not what an absent page is */
+	const char *bytes; /* read before the freeze; else NULL */
+	const bool *zero;  /* then: which of them are */
+};
+
+/* Bytes on their way to the spool: pages of its room, moved together, or some that lie elsewhere. */
+struct gather {
+	char *buffer;
+	size_t n; /* pages */
+	const char *lent;
+	size_t len;
 };
 
 /* One pagemap being written. */
@@ -31,10 +41,12 @@ struct copier {
 	struct pages_writer *w;
 	uint64_t object;
 	const struct pagemap *parent; /* NULL: there is none */
-	int mem;		      /* /proc/PID/mem */
+	const struct precopied *precopied;
+	int mem; /* /proc/PID/mem */
 	struct spool *spool;
 	struct piece *piece;
 	size_t n_pieces, n_pages;
+	struct gather g;
 };
 
 struct pages_run {
@@ -76,13 +88,6 @@ static uint64_t lower(uint64_t a, uint64_t b)
 
 /* --- what becomes of a page -------------------------------------------------------- */
 
-static bool is_zero(const char *page)
-{
-	const uint64_t *word = (const uint64_t *)page;
-
-	return !*word && !memcmp(page, page + 8, PAGE_SIZE - 8);
-}
-
 static bool parent_has(const struct copier *c, uint64_t vaddr)
 {
 	return c->parent && pagemap_find(c->parent, vaddr);
@@ -93,7 +98,7 @@ static uint32_t fate(struct copier *c, uint64_t vaddr, const char *page, bool ke
 {
 	bool same;
 
-	if (!keep_zero && is_zero(page)) {
+	if (!keep_zero && page_is_zero(page)) {
 		c->s->pages_zero++;
 		return 0;
 	}
@@ -102,11 +107,6 @@ static uint32_t fate(struct copier *c, uint64_t vaddr, const char *page, bool ke
 }
 
 /* The pages of a buffer that are to be written, moved together. */
-struct gather {
-	char *buffer;
-	size_t n;
-};
-
 static void gather_page(struct gather *g, struct pages_writer *w, uint64_t vaddr, char *page,
 			uint32_t flags)
 {
@@ -144,7 +144,7 @@ static int read_pieces(const struct copier *c, char *to, struct err *err)
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < c->n_pieces; i++) {
-		if (c->piece[i].in_parent)
+		if (c->piece[i].in_parent || c->piece[i].bytes)
 			continue;
 		rc = read_mem(c, &c->piece[i], to, err);
 		to += c->piece[i].end - c->piece[i].start;
@@ -152,40 +152,94 @@ static int read_pieces(const struct copier *c, char *to, struct err *err)
 	return rc;
 }
 
+/* In the file the pages lie in the order of their addresses, wherever they come from. */
+static void give_gathered(struct copier *c)
+{
+	spool_put(c->spool, c->g.n * PAGE_SIZE, c->w);
+	c->g.buffer += c->g.n * PAGE_SIZE;
+	c->g.n = 0;
+}
+
+static void give_lent(struct copier *c)
+{
+	if (c->g.len)
+		spool_lend(c->spool, c->g.lent, c->g.len, c->w);
+	c->g.len = 0;
+}
+
+/* What was read early one behind the other goes out together, over all that is in the parent. */
+static void lend_page(struct copier *c, uint64_t vaddr, const char *page)
+{
+	pages_add(c->w, vaddr, 1, PAGE_PRESENT);
+	give_gathered(c);
+	if (c->g.len && c->g.lent + c->g.len != page)
+		give_lent(c);
+	if (!c->g.len)
+		c->g.lent = page;
+	c->g.len += PAGE_SIZE;
+}
+
+static void flush_precopied(struct copier *c, const struct piece *p)
+{
+	for (uint64_t i = 0; i < (p->end - p->start) / PAGE_SIZE; i++) {
+		if (p->zero[i] && !p->keep_zero)
+			c->s->pages_zero++;
+		else
+			lend_page(c, p->start + i * PAGE_SIZE, p->bytes + i * PAGE_SIZE);
+	}
+}
+
+/* Returns the page behind those of @p. */
+static char *flush_read(struct copier *c, const struct piece *p, char *page)
+{
+	for (uint64_t at = p->start; at < p->end; at += PAGE_SIZE, page += PAGE_SIZE) {
+		uint32_t flags = fate(c, at, page, p->keep_zero);
+
+		if (flags == PAGE_PRESENT)
+			give_lent(c);
+		gather_page(&c->g, c->w, at, page, flags);
+	}
+	return page;
+}
+
 static int copier_flush(struct copier *c, struct err *err)
 {
-	struct gather g = {};
 	char *page;
-	int rc = spool_room(c->spool, &g.buffer, err);
+	int rc = spool_room(c->spool, &c->g.buffer, err);
 
 	if (!rc)
-		rc = read_pieces(c, g.buffer, err);
+		rc = read_pieces(c, c->g.buffer, err);
 	if (rc < 0)
 		return rc;
-	page = g.buffer;
+	page = c->g.buffer;
 	for (size_t i = 0; i < c->n_pieces; i++) {
 		const struct piece *p = &c->piece[i];
 
-		if (p->in_parent) {
+		if (p->in_parent)
 			pages_add(c->w, p->start, (p->end - p->start) / PAGE_SIZE, PAGE_IN_PARENT);
-			continue;
-		}
-		for (uint64_t at = p->start; at < p->end; at += PAGE_SIZE, page += PAGE_SIZE)
-			gather_page(&g, c->w, at, page, fate(c, at, page, p->keep_zero));
+		else if (p->bytes)
+			flush_precopied(c, p);
+		else
+			page = flush_read(c, p, page);
 	}
 	c->n_pieces = c->n_pages = 0;
-	spool_put(c->spool, g.n * PAGE_SIZE, c->w);
+	give_gathered(c);
 	return 0;
 }
 
 static int add_piece(struct copier *c, struct piece p, struct err *err)
 {
 	c->piece[c->n_pieces++] = p;
-	if (!p.in_parent)
+	if (!p.in_parent && !p.bytes)
 		c->n_pages += (p.end - p.start) / PAGE_SIZE;
 	if (c->n_pages == BUFFER_PAGES || c->n_pieces == MAX_PIECES)
 		return copier_flush(c, err);
 	return 0;
+}
+
+static bool keeps_zero(const VmaEntry *e)
+{
+	return e->status & (VMA_FILE_PRIVATE | VMA_VDSO);
 }
 
 /* Copy [start, end) of the VMA @e. */
@@ -202,7 +256,7 @@ static int copier_add(struct copier *c, const VmaEntry *e, uint64_t start, uint6
 			       (struct piece) {
 				       .start = start,
 				       .end = start + n,
-				       .keep_zero = e->status & (VMA_FILE_PRIVATE | VMA_VDSO),
+				       .keep_zero = keeps_zero(e),
 			       },
 			       err);
 		start += n;
@@ -210,12 +264,26 @@ static int copier_add(struct copier *c, const VmaEntry *e, uint64_t start, uint6
 	return rc;
 }
 
+/* Not written since it was read before the freeze, if that was so; else since the parent. */
+static int keep_precopied(struct copier *c, const VmaEntry *e, const struct precopy_run *r,
+			  uint64_t start, uint64_t end, struct err *err)
+{
+	uint64_t skip = start - r->start;
+	struct piece p = { .start = start, .end = end, .keep_zero = keeps_zero(e) };
+
+	if (!r->bytes)
+		return copier_add(c, e, start, end, err);
+	p.bytes = r->bytes + skip;
+	p.zero = r->zero + skip / PAGE_SIZE;
+	return add_piece(c, p, err);
+}
+
 /*
  * [start, end) of @e was not written since the parent. What the parent has stays
  * there; what it has not (it was zero then, or appeared without a store) is read
  * again, so that a run "in the parent" always leads to bytes.
  */
-static int copier_keep(struct copier *c, const VmaEntry *e, uint64_t start, uint64_t end,
+static int keep_parent(struct copier *c, const VmaEntry *e, uint64_t start, uint64_t end,
 		       struct err *err)
 {
 	int rc = 0;
@@ -230,6 +298,23 @@ static int copier_keep(struct copier *c, const VmaEntry *e, uint64_t start, uint
 		} else {
 			rc = copier_add(c, e, start, upto, err);
 		}
+		start = upto;
+	}
+	return rc;
+}
+
+/* [start, end) of @e was not written since the tracker was armed last. */
+static int copier_keep(struct copier *c, const VmaEntry *e, uint64_t start, uint64_t end,
+		       struct err *err)
+{
+	int rc = 0;
+
+	while (!rc && start < end) {
+		const struct precopy_run *r = precopy_at(c->precopied, start);
+		uint64_t upto = r ? lower(end, r->start > start ? r->start : r->end) : end;
+
+		rc = r && r->start <= start ? keep_precopied(c, e, r, start, upto, err)
+					    : keep_parent(c, e, start, upto, err);
 		start = upto;
 	}
 	return rc;
@@ -320,7 +405,10 @@ static int copy_runs(struct copier *c, const struct task *task, const struct tra
 			rc = take_in_vma(c, e, &runs->run[j], &holes, err);
 	}
 	free(holes.v);
-	return rc ? rc : copier_flush(c, err);
+	if (!rc)
+		rc = copier_flush(c, err);
+	give_lent(c);
+	return rc;
 }
 
 struct track_vma *memory_tracked(const struct task *task, size_t *n)
@@ -367,6 +455,7 @@ static int save_task(struct pages_run *r, struct task *task, struct err *err)
 	int rc;
 
 	c.spool = r->spool;
+	c.precopied = memory_precopied(r->s, task);
 	c.piece = r->piece;
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
 	vma = memory_tracked(task, &n);
@@ -441,7 +530,7 @@ static uint32_t shared_fate(struct shared_copy *c, uint64_t offset, const char *
 	struct track *t = c->r->s->track;
 	bool same;
 
-	if (is_zero(page)) {
+	if (page_is_zero(page)) {
 		c->r->s->pages_zero++;
 		return 0;
 	}

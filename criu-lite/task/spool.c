@@ -18,6 +18,7 @@ struct job {
 	struct pages_writer *w;
 	const char *from; /* NULL: the end */
 	size_t len;
+	bool lent; /* not in the ring */
 	bool summed;
 };
 
@@ -191,7 +192,7 @@ static const char *oldest(const struct spool *s)
 {
 	const struct job *j = s->first;
 
-	while (j && !j->from)
+	while (j && (!j->from || j->lent))
 		j = j->next;
 	return j ? j->from : NULL;
 }
@@ -246,6 +247,15 @@ void spool_put(struct spool *s, size_t len, struct pages_writer *w)
 	if (s->running)
 		sum_job(&j);
 	s->head += len;
+	add_job(s, j);
+}
+
+void spool_lend(struct spool *s, const char *from, size_t len, struct pages_writer *w)
+{
+	struct job j = { .w = w, .from = from, .len = len, .lent = true };
+
+	if (s->running)
+		sum_job(&j);
 	add_job(s, j);
 }
 

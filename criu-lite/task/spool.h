@@ -31,10 +31,12 @@ struct spool;
 /* @expected bytes; 0: nobody knows. Beyond a limit, which may be too much to hold, as if 0. */
 struct spool *spool_new(size_t expected);
 void spool_adopt(struct spool *s, struct pages_writer *w);
-/* Where SPOOL_ROOM bytes may be put; once before each put. */
+/* Where SPOOL_ROOM bytes may be put, in one put or in several. */
 int spool_room(struct spool *s, char **room, struct err *err);
-/* The first @len bytes of the room belong to @w. */
+/* The next @len bytes of the room belong to @w. */
 void spool_put(struct spool *s, size_t len, struct pages_writer *w);
+/* @len bytes that lie elsewhere, until spool_free, belong to @w. */
+void spool_lend(struct spool *s, const char *from, size_t len, struct pages_writer *w);
 /* All of @w was put. */
 void spool_close(struct spool *s, struct pages_writer *w);
 int spool_drain(struct spool *s, struct err *err);

@@ -62,7 +62,7 @@ static char *note_text(const SdArmed *a)
 
 static bool armed_by(const SdArmed *a, const struct task *root)
 {
-	scoped char *path = note_path(root), *want = note_text(a);
+	scoped char *path = note_path(root), *want = a->note ? xstrdup(a->note) : note_text(a);
 	scoped_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	char text[80];
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
@@ -225,7 +225,7 @@ bool armed_knows(const SdArmed *armed, const struct task *task)
 	return r && r->start_time == task->start_time;
 }
 
-static int check_canary(struct track *t, struct task *task, struct err *err)
+static int check_canary(struct track *t, const struct task *task, struct err *err)
 {
 	const SdArmedTask *r = armed_task(t->armed, task->pid);
 	int rc;
@@ -241,20 +241,62 @@ static int check_canary(struct track *t, struct task *task, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
+/* A note that we have left before the freeze must still be there: nobody came between. */
+static void check_root(struct track *t, const struct task *root)
+{
+	if (armed_task(t->armed, root->pid) && !armed_knows(t->armed, root))
+		track_set_full(t, "the pid %d has a new owner", root->pid);
+	else if (!armed_knows(t->armed, root))
+		track_set_full(t, "the last checkpoint was of another tree");
+	else if (!armed_by(t->early_tree ? t->next : t->armed, root))
+		track_set_full(t, "the tracker was armed for another chain since");
+}
+
+/* The note comes first, as always: no older record holds once something was armed. */
+static bool begin_early(struct track *t, const struct task *root)
+{
+	check_root(t, root);
+	if (!t->full_reason && leave_note(t->next, root, NULL) < 0)
+		track_set_full(t, "no note can be left in " KEEPER_DIR);
+	if (t->full_reason)
+		return false;
+	t->early_tree = armed_tree_name(root);
+	return true;
+}
+
+/*
+ * The note stays. To put the old one back might overwrite that of another chain, which
+ * came meanwhile and armed: it may be why this dump was given up.
+ */
+void armed_undo_early(struct track *t)
+{
+	free(t->found->note);
+	t->found->note = note_text(t->next);
+}
+
+bool armed_early(struct track *t, const struct task *task, uint64_t *canary)
+{
+	const SdArmedTask *r;
+
+	if (!t->armed || t->full_reason || !t->tracker->arms)
+		return false;
+	if (!t->early_tree && !begin_early(t, task))
+		return false;
+	if (!armed_knows(t->armed, task) || check_canary(t, task, NULL) < 0)
+		return false;
+	r = armed_task(t->armed, task->pid);
+	*canary = r->has_canary ? r->canary : 0;
+	return !t->full_reason;
+}
+
 int armed_check(struct track *t, struct tree *tree, struct err *err)
 {
-	const struct task *root = tree->task[0];
 	struct task *task;
 	int rc = 0;
 
 	if (!t->armed || t->full_reason || !t->tracker->arms)
 		return 0;
-	if (armed_task(t->armed, root->pid) && !armed_knows(t->armed, root))
-		track_set_full(t, "the pid %d has a new owner", root->pid);
-	else if (!armed_knows(t->armed, root))
-		track_set_full(t, "the last checkpoint was of another tree");
-	else if (!armed_by(t->armed, root))
-		track_set_full(t, "the tracker was armed for another chain since");
+	check_root(t, tree->task[0]);
 	for_each_live_task (task, tree)
 		if (!rc && !t->full_reason && t->tracker->canary)
 			rc = check_canary(t, task, err);
@@ -311,7 +353,7 @@ int armed_close(struct track *t, bool published, struct err *err)
 	/* A plain directory has no record where nothing is armed. */
 	if (published && (t->tracker->arms || !t->rq.plain))
 		return chain_armed_write(t->rq.chain_dirfd, t->next, err);
-	if (!published && t->tracker->arms && !t->scanned && t->found)
+	if (!published && t->tracker->arms && !t->scanned && !t->early_tree && t->found)
 		return chain_armed_write(before, t->found, err);
 	return 0;
 }

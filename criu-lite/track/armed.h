@@ -17,6 +17,14 @@
 int armed_open(struct track *t, struct err *err);
 /* The frozen tree against the record: owner of the root's pid, canaries. */
 int armed_check(struct track *t, struct tree *tree, struct err *err);
+/*
+ * Before the freeze, the root first: may @task be armed now, its pages written since the parent
+ * being told apart from the others? Then @canary is its canary, which stays as it is (0: it has none).
+ */
+bool armed_early(struct track *t, const struct task *task, uint64_t *canary);
+/* Nothing is armed any more for the checkpoint that was begun: the record will vouch for the last
+ * one again, as long as the note is the one that was left for this one. */
+void armed_undo_early(struct track *t);
 /* Is @task, with this start time, one that the record's arming covered? */
 bool armed_knows(const SdArmed *armed, const struct task *task);
 /* What a record says of a task; NULL: nothing. */

@@ -255,7 +255,7 @@ static int sd_arm(struct track *t, struct task *task, struct batch *batch,
 	return rc;
 }
 
-static int sd_canary(struct track *t, struct task *task, uint64_t addr, struct err *err)
+static int sd_canary(struct track *t, const struct task *task, uint64_t addr, struct err *err)
 {
 	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
 	uint64_t entry = 0;

@@ -67,6 +67,7 @@ static void track_free(struct track *t)
 	free((char *)t->rq.chain_id);
 	free((char *)t->rq.parent_id);
 	free(t->full_reason);
+	free(t->early_tree);
 	free(t);
 }
 
@@ -135,6 +136,17 @@ uint64_t track_expect(const struct track *t, const struct proc_dir *dir)
 		return 0;
 	n = count_pages(pagemap, &known);
 	return written & PAGE_IS_WPALLOWED ? n + count_pages(pagemap, &unknown) : n;
+}
+
+void track_early(struct track *t, const struct task *task, uint64_t most, struct track_runs *runs)
+{
+	uint64_t canary;
+
+	if (!t->tracker->early || !armed_early(t, task, &canary))
+		return;
+	STEP();
+	t->tracker->early(t, task, canary, most, runs);
+	STEP();
 }
 
 const char *track_full_reason(const struct track *t)
@@ -221,9 +233,23 @@ int track_write(struct track *t, int dirfd, struct err *err)
 	return t->tracker->write ? t->tracker->write(t, dirfd, err) : 0;
 }
 
+/* A dump that is given up before it scanned costs the next one nothing. */
+static void undo_early(struct track *t)
+{
+	if (!t->early_tree || t->scanned || !t->tracker->undo_early(t))
+		return;
+	armed_undo_early(t);
+	free(t->early_tree);
+	t->early_tree = NULL;
+}
+
 int track_close(struct track *t, struct tree *tree, bool published, struct err *err)
 {
-	int rc = t->tracker->close ? t->tracker->close(t, tree, published, err) : 0;
+	int rc;
+
+	if (!published)
+		undo_early(t);
+	rc = t->tracker->close ? t->tracker->close(t, tree, published, err) : 0;
 
 	STEP();
 	if (!rc)

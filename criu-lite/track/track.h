@@ -74,6 +74,14 @@ const char *track_full_reason(const struct track *t);
 uint32_t track_parent(const struct track *t);
 
 /*
+ * Before the freeze, the root first (pid, start_time and proc are looked at): what @task has written
+ * since the parent, at most @most pages; and arm again. From then on "written" means: since here.
+ * So what was read of these pages after this call is what they hold in the freeze, unless
+ * track_scan calls them written. No runs: nothing was armed, for whatever reason.
+ */
+void track_early(struct track *t, const struct task *task, uint64_t most, struct track_runs *runs);
+
+/*
  * On the frozen tree, not yet entered: decide whether this can be an increment (armed record, start
  * times, boot id, canaries). After this, track_full_reason is final.
  */

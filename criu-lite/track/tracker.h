@@ -18,9 +18,17 @@ struct tracker {
 	/* Does it work here? Tried on ourselves, so that it never has to be believed. */
 	int (*probe)(struct err *err);
 	int (*open)(struct track *t, struct err *err);
+	/*
+	 * Before the freeze: arm @task except for the page at @canary, and add what was
+	 * written, at most @most pages. What it armed is in @runs, or t->full_reason is set.
+	 */
+	void (*early)(struct track *t, const struct task *task, uint64_t canary, uint64_t most,
+		      struct track_runs *runs);
+	/* Nothing more was armed: what @early did is undone, if that is possible. */
+	bool (*undo_early)(struct track *t);
 	int (*begin)(struct track *t, struct tree *tree, struct err *err);
 	/* Is the page at @addr reported written? 1, 0 or a negative errno; nothing is armed. */
-	int (*canary)(struct track *t, struct task *task, uint64_t addr, struct err *err);
+	int (*canary)(struct track *t, const struct task *task, uint64_t addr, struct err *err);
 	int (*scan)(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 		    struct track_runs *runs, struct err *err);
 	int (*arm)(struct track *t, struct task *task, struct batch *batch,
@@ -40,7 +48,8 @@ struct track {
 	SdArmed *armed;		 /* the same, if it can be trusted; else NULL */
 	SdArmed *next;		 /* what will be written: tasks are added by armed_note */
 	uint32_t parent;	 /* what an increment would be based on; 0: nothing */
-	bool scanned;		 /* from here the old record is worth nothing */
+	char *early_tree; /* owned: armed in part before the freeze, the note is ours already */
+	bool scanned;	  /* from here the old record is worth nothing */
 	void *own;
 };
 

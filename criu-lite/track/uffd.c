@@ -45,6 +45,14 @@ int uffd_register(int uffd, uint64_t start, uint64_t end)
 	return ioctl(uffd, UFFDIO_REGISTER, &r) < 0 ? -errno : 0;
 }
 
+int uffd_unprotect(int uffd, uint64_t start, uint64_t end)
+{
+	struct uffdio_writeprotect w = { .range = { start, end - start },
+					 .mode = UFFDIO_WRITEPROTECT_MODE_DONTWAKE };
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &w) < 0 ? -errno : 0;
+}
+
 uint64_t uffd_copy(int uffd, uint64_t to, const void *from, uint64_t len)
 {
 	struct uffdio_copy c = {

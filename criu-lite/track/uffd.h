@@ -18,6 +18,8 @@ int uffd_open_in(struct batch *b, int pidfd, struct err *err);
 int uffd_init(int uffd, uint64_t features);
 /* For write protection; nothing is protected yet. */
 int uffd_register(int uffd, uint64_t start, uint64_t end);
+/* What is write-protected there counts as written again. -ENOENT: not all of it is registered. */
+int uffd_unprotect(int uffd, uint64_t start, uint64_t end);
 /*
  * Fill @len bytes of registered private memory that holds nothing yet. Returns the
  * bytes that were copied, perhaps none: what comes then must go another way.

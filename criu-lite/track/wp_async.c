@@ -31,6 +31,19 @@ static const struct pagemap_query arming = {
 	.return_mask = PAGE_IS_WRITTEN,
 };
 
+/*
+ * Of a task that runs: all that is registered, in one walk; WPALLOWED keeps out the rest,
+ * of which nothing was known. A store that another processor makes meanwhile by an old entry
+ * of its TLB is made before the walk returns, so that whoever reads the page then sees it.
+ */
+static const struct pagemap_query running = {
+	.flags = PM_SCAN_WP_MATCHING,
+	.mask = PAGE_IS_WRITTEN | PAGE_IS_WPALLOWED | PAGE_IS_GUARD,
+	.inverted = PAGE_IS_GUARD,
+	.anyof = THERE,
+	.return_mask = PAGE_IS_WRITTEN,
+};
+
 /* Guard pages look swapped out; where the kernel can tell them apart (6.15), they are left alone. */
 static int arm_and_look(int pagemap, const struct track_vma *v, struct page_regions *found,
 			struct err *err)
@@ -98,14 +111,26 @@ static int wp_probe(struct err *err)
 struct wp {
 	struct kept *kept; /* one a task; fd -1: none */
 	size_t n, cap;
+	struct early {
+		pid_t pid;
+		uint64_t start_time;
+		struct track_runs runs;
+	} * early; /* what was armed before the freeze */
+	size_t n_early, cap_early;
+	bool early_failed; /* more may be armed than is in .early */
 };
+
+static struct kept *find_kept(struct wp *wp, pid_t pid, uint64_t start_time)
+{
+	for (size_t i = 0; i < wp->n; i++)
+		if (wp->kept[i].pid == pid && wp->kept[i].start_time == start_time)
+			return &wp->kept[i];
+	return NULL;
+}
 
 static struct kept *find(struct wp *wp, const struct task *task)
 {
-	for (size_t i = 0; i < wp->n; i++)
-		if (wp->kept[i].pid == task->pid && wp->kept[i].start_time == task->start_time)
-			return &wp->kept[i];
-	return NULL;
+	return find_kept(wp, task->pid, task->start_time);
 }
 
 static int wp_open(struct track *t, struct err *err)
@@ -304,7 +329,7 @@ static int wp_scan(struct track *t, struct task *task, const struct track_vma *v
 	return rc;
 }
 
-static int wp_canary(struct track *t, struct task *task, uint64_t addr, struct err *err)
+static int wp_canary(struct track *t, const struct task *task, uint64_t addr, struct err *err)
 {
 	static const struct pagemap_query looking = { .mask = PAGE_IS_WRITTEN,
 						      .anyof = THERE,
@@ -321,6 +346,81 @@ static int wp_canary(struct track *t, struct task *task, uint64_t addr, struct e
 		rc = found.n > 0;
 	page_regions_release(&found);
 	return rc;
+}
+
+static int arm_running(int pagemap, uint64_t start, uint64_t end, uint64_t most,
+		       struct page_regions *found, struct err *err)
+{
+	struct pagemap_query q = running;
+	int rc;
+
+	q.max_pages = most;
+	rc = start < end ? pagemap_scan(pagemap, start, end, &q, found, err) : 0;
+	if (rc != -EINVAL)
+		return rc;
+	q.mask &= ~PAGE_IS_GUARD;
+	q.inverted = 0;
+	return pagemap_scan(pagemap, start, end, &q, found, err);
+}
+
+static uint64_t add_written(struct early *e, struct track_runs *runs, struct page_regions *found)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < found->n; i++) {
+		track_run_add(runs, found->v[i].start, found->v[i].end, true);
+		track_run_add(&e->runs, found->v[i].start, found->v[i].end, true);
+		pages += (found->v[i].end - found->v[i].start) / PAGE;
+	}
+	found->n = 0;
+	return pages;
+}
+
+static void wp_early(struct track *t, const struct task *task, uint64_t canary, uint64_t most,
+		     struct track_runs *runs)
+{
+	scoped_fd pagemap = proc_pagemap_open(task->proc, NULL);
+	struct early e = { .pid = task->pid, .start_time = task->start_time };
+	uint64_t gap = canary & ~(PAGE - 1), pages;
+	struct page_regions found = {};
+	struct wp *wp = t->own;
+	int rc;
+
+	if (pagemap < 0 || !most)
+		return;
+	rc = arm_running(pagemap, 0, gap, most, &found, NULL);
+	pages = add_written(&e, runs, &found);
+	if (!rc && pages < most)
+		rc = arm_running(pagemap, gap ? gap + PAGE : 0, PAGEMAP_END - PAGE, most - pages,
+				 &found, NULL);
+	add_written(&e, runs, &found);
+	ARRAY_PUSH(wp->early, wp->n_early, wp->cap_early, e);
+	if (rc < 0) {
+		wp->early_failed = true;
+		track_set_full(t, "task %d could not be tracked before the freeze", task->pid);
+	}
+	page_regions_release(&found);
+}
+
+/* The bytes that were written since the parent, and armed in vain, count as written again. */
+static bool wp_undo_early(struct track *t)
+{
+	struct wp *wp = t->own;
+
+	if (wp->early_failed)
+		return false;
+	if (!wp->kept && keeper_take(t->early_tree, &wp->kept, &wp->n, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < wp->n_early; i++) {
+		const struct early *e = &wp->early[i];
+		const struct kept *k = find_kept(wp, e->pid, e->start_time);
+
+		for (size_t j = 0; j < e->runs.n; j++)
+			if (!k ||
+			    uffd_unprotect(k->fd, e->runs.run[j].start, e->runs.run[j].end) < 0)
+				return false;
+	}
+	return true;
 }
 
 /* A newborn: what is written from here on counts. */
@@ -351,6 +451,9 @@ static void forget_descriptors(struct wp *wp)
 	for (size_t i = 0; i < wp->n; i++)
 		if (wp->kept[i].fd >= 0)
 			close(wp->kept[i].fd);
+	for (size_t i = 0; i < wp->n_early; i++)
+		track_runs_release(&wp->early[i].runs);
+	free(wp->early);
 	free(wp->kept);
 	free(wp);
 }
@@ -400,6 +503,8 @@ const struct tracker track_wp_async = {
 	.written = PAGE_IS_WRITTEN | PAGE_IS_WPALLOWED,
 	.probe = wp_probe,
 	.open = wp_open,
+	.early = wp_early,
+	.undo_early = wp_undo_early,
 	.begin = wp_begin,
 	.canary = wp_canary,
 	.scan = wp_scan,

@@ -151,7 +151,7 @@ static void entries(void **state)
 static void scan(void **state)
 {
 	enum { MANY = 10000 };
-	static const struct pagemap_query query = {
+	struct pagemap_query query = {
 		.anyof = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	};
@@ -177,6 +177,11 @@ static void scan(void **state)
 		assert_int_equal(r.v[i].end, at + i * 8192 + 4096);
 	}
 	page_regions_release(&r);
+	query.max_pages = MANY / 4;
+	assert_int_equal(pagemap_scan(fd, at, at + MANY * 4096, &query, &r, NULL), 0);
+	assert_int_equal(r.n, MANY / 4);
+	page_regions_release(&r);
+	query.max_pages = 0;
 	for (size_t i = 1; i < MANY; i += 2)
 		p[i * 4096] = 1;
 	assert_int_equal(pagemap_scan(fd, at, at + MANY * 4096, &query, &r, NULL), 0);

@@ -120,6 +120,35 @@ static void what_is_put_arrives(void **state)
 	}
 }
 
+/* What lies elsewhere comes where it was put in the order, between parts of one room, held or not. */
+static void what_is_lent_arrives(void **state)
+{
+	enum { LENT = 3, ROUNDS = 12 };
+	scoped char *lent = xmalloc((size_t)ROUNDS * LENT * P);
+	struct err err;
+
+	for (int id = 1; id <= 2; id++) {
+		struct spool *s = spool_new(id == 1 ? 0 : ROUNDS * SPOOL_ROOM);
+		struct pages_writer *w = begin(s, *state, id);
+
+		for (size_t i = 0; i < ROUNDS; i++) {
+			char *at = lent + i * LENT * P;
+
+			assert_int_equal(put(s, w, ROOM_PAGES / 2, &err), 0);
+			for (size_t k = 0; k < LENT; k++) {
+				for (size_t word = 0; word < P / 8; word++)
+					((uint64_t *)(at + k * P))[word] = pages_written(w);
+				pages_add(w, pages_written(w) * P, 1, PAGE_PRESENT);
+			}
+			spool_lend(s, at, LENT * P, w);
+		}
+		spool_close(s, w);
+		assert_int_equal(spool_drain(s, &err), 0);
+		check_file(*state, id, ROUNDS * (ROOM_PAGES / 2 + LENT));
+		spool_free(s);
+	}
+}
+
 /* What there is room for does not touch a file before it is asked to. */
 static void what_is_held_waits(void **state)
 {
@@ -212,6 +241,7 @@ static void nothing_is_freed_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(what_is_put_arrives),	   TEST(what_is_lent_arrives),
 		TEST(what_is_put_arrives),	   TEST(what_is_held_waits),
 		TEST(one_spool_serves_many_files), TEST(an_error_is_told),
 		TEST(nothing_is_freed_twice),
