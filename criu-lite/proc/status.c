@@ -218,8 +218,11 @@ static const struct {
 	{ "Cpus_allowed", take_cpus, 0, REQUIRED },
 };
 
-/* The row of this line, or -1: the kernel has many more lines than we need. */
-static int row_of(const struct text *line, struct text *value)
+/*
+ * The row of this line, or -1: the kernel has many more lines than we need. It writes them in
+ * the table's order, so the first one looked at, @next, is most often the one.
+ */
+static int row_of(const struct text *line, size_t next, struct text *value)
 {
 	const char *colon = memchr(line->p, ':', text_len(line));
 	size_t n;
@@ -227,8 +230,11 @@ static int row_of(const struct text *line, struct text *value)
 	if (!colon)
 		return -1;
 	n = (size_t)(colon - line->p);
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (strlen(fields[i].key) == n && !memcmp(fields[i].key, line->p, n)) {
+	for (size_t k = 0; k < ARRAY_SIZE(fields); k++) {
+		size_t i = (next + k) % ARRAY_SIZE(fields);
+		const char *key = fields[i].key;
+
+		if (key[0] == line->p[0] && strlen(key) == n && !memcmp(key, line->p, n)) {
 			*value = (struct text) { colon + 1, line->end };
 			return (int)i;
 		}
@@ -250,12 +256,14 @@ static int take_lines(struct text *t, struct proc_status *s, struct err *err)
 {
 	bool seen[ARRAY_SIZE(fields)] = {};
 	struct text line, value;
+	size_t next = 0;
 
 	while (text_line(t, &line)) {
-		int row = row_of(&line, &value);
+		int row = row_of(&line, next, &value);
 
 		if (row < 0)
 			continue;
+		next = (size_t)row + 1;
 		if (seen[row] || !take_value(row, &value, s))
 			return text_bad(err, "status", &line);
 		seen[row] = true;
