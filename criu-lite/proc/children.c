@@ -1,11 +1,15 @@
-/* children.c - the children of a task, gathered from its threads. */
+/* children.c - the children of a task, gathered from its threads or from everybody's parents. */
 #include "criu-lite/proc/children.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
+#include "criu-lite/proc/stat.h"
 #include "criu-lite/proc/text.h"
+
+#define MANY_THREADS 256
 
 int proc_children_parse(const char *buf, size_t len, int **pids, size_t *n, struct err *err)
 {
@@ -71,15 +75,62 @@ static int add_thread(const struct proc_dir *task, int tid, struct pid_list *all
 	return 0;
 }
 
-int proc_children_read(const struct proc_dir *task, int **pids, size_t *n, struct err *err)
+/* The links of "task" are its threads and two more; 0: this file system does not count. */
+static size_t count_threads(const struct proc_dir *task)
+{
+	struct stat st;
+
+	if (fstatat(proc_dirfd(task), "task", &st, 0) < 0 || st.st_nlink < 3)
+		return 0;
+	return st.st_nlink - 2;
+}
+
+static int ask_threads(const struct proc_dir *task, size_t n_threads, struct pid_list *all,
+		       struct err *err)
 {
 	scoped int *tids = NULL;
-	struct pid_list all = {};
-	size_t n_tids;
-	int rc = proc_list(task, "task", &tids, &n_tids, err);
+	size_t n;
+	int rc;
 
-	for (size_t i = 0; rc == 0 && i < n_tids; i++)
-		rc = add_thread(task, tids[i], &all, err);
+	if (n_threads == 1)
+		return add_thread(task, proc_id(task), all, err);
+	rc = proc_list(task, "task", &tids, &n, err);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = add_thread(task, tids[i], all, err);
+	return rc;
+}
+
+static int ask_process(const struct proc_dir *task, int pid, struct pid_list *all, struct err *err)
+{
+	scoped char *name = xasprintf("../%d/stat", pid), *buf = NULL;
+	struct proc_stat stat;
+	size_t len;
+	int rc = proc_read(task, name, &buf, &len, err);
+
+	/* What ended meanwhile is nobody's child any more. */
+	if (rc == -ENOENT || rc == -ESRCH)
+		return 0;
+	if (rc == 0)
+		rc = proc_stat_parse(buf, len, &stat, err);
+	if (rc == 0 && stat.ppid == proc_id(task))
+		ARRAY_PUSH(all->v, all->n, all->cap, pid);
+	return rc;
+}
+
+int proc_children_read(const struct proc_dir *task, int **pids, size_t *n, struct err *err)
+{
+	size_t n_threads = count_threads(task), n_others;
+	scoped int *other = NULL;
+	struct pid_list all = {};
+	int rc = 0;
+
+	/* Where there are fewer processes than threads, ask them who their parent is. */
+	if (n_threads >= MANY_THREADS &&
+	    proc_list_few(task, "..", n_threads / 2, &other, &n_others, NULL) == 0)
+		for (size_t i = 0; rc == 0 && i < n_others; i++)
+			rc = ask_process(task, other[i], &all, err);
+	else
+		rc = ask_threads(task, n_threads, &all, err);
 	if (rc < 0) {
 		free(all.v);
 		return rc;

@@ -2,7 +2,8 @@
  * children - /proc/PID/task/TID/children: who was started by which thread.
  *
  * On a running tree the kernel's list may miss a child while another one ends; on a
- * stopped one it is exact. pids in the reader's namespace.
+ * stopped one it is exact. pids in the reader's namespace. Where a task has many more
+ * threads than there are processes, the processes are asked who their parent is.
  */
 #ifndef PROC_CHILDREN_H
 #define PROC_CHILDREN_H

@@ -155,7 +155,7 @@ static bool number_of_name(const char *name, int *out)
 	return true;
 }
 
-static int list_dir(DIR *d, int **ids, size_t *n)
+static int list_dir(DIR *d, size_t most, int **ids, size_t *n)
 {
 	scoped int *v = NULL;
 	size_t used = 0, cap = 0;
@@ -163,8 +163,11 @@ static int list_dir(DIR *d, int **ids, size_t *n)
 	int id;
 
 	for (errno = 0; (de = readdir(d)); errno = 0) {
-		if (number_of_name(de->d_name, &id))
-			ARRAY_PUSH(v, used, cap, id);
+		if (!number_of_name(de->d_name, &id))
+			continue;
+		if (used == most)
+			return -E2BIG;
+		ARRAY_PUSH(v, used, cap, id);
 	}
 	if (errno)
 		return -errno;
@@ -176,7 +179,8 @@ static int list_dir(DIR *d, int **ids, size_t *n)
 	return 0;
 }
 
-int proc_list(const struct proc_dir *dir, const char *name, int **ids, size_t *n, struct err *err)
+int proc_list_few(const struct proc_dir *dir, const char *name, size_t most, int **ids, size_t *n,
+		  struct err *err)
 {
 	scoped_fd fd = proc_openat(dir, name, O_RDONLY | O_DIRECTORY);
 	scoped_dir d = NULL;
@@ -188,6 +192,11 @@ int proc_list(const struct proc_dir *dir, const char *name, int **ids, size_t *n
 	if (!d)
 		return err_errno(err, "list %s", name);
 	fd_take(&fd);
-	rc = list_dir(d, ids, n);
+	rc = list_dir(d, most, ids, n);
 	return rc < 0 ? err_code(err, rc, "list %s", name) : 0;
+}
+
+int proc_list(const struct proc_dir *dir, const char *name, int **ids, size_t *n, struct err *err)
+{
+	return proc_list_few(dir, name, SIZE_MAX, ids, n, err);
 }

@@ -60,6 +60,9 @@ int proc_readlink(const struct proc_dir *dir, const char *name, char **target, s
  * other names in it are passed over. free(*ids). No entries: *n is 0.
  */
 int proc_list(const struct proc_dir *dir, const char *name, int **ids, size_t *n, struct err *err);
+/* The same for at most @most of them; when there are more, it stops with -E2BIG. */
+int proc_list_few(const struct proc_dir *dir, const char *name, size_t most, int **ids, size_t *n,
+		  struct err *err);
 
 static inline void proc_close_p(struct proc_dir **dir)
 {

@@ -1,7 +1,9 @@
 /* live.c - the same functions on the running kernel: ourselves, a child, memory that we know. */
 #include "test/unit/proc/unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -97,6 +99,59 @@ static void reaped(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(proc_stat_read(dir, &stat, NULL), -ESRCH);
 	assert_true(proc_fdinfo_read(dir, 0, &info, NULL) < 0);
+}
+
+static void *wait_for_the_end(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void start_threads(int n)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	while (n--)
+		assert_int_equal(pthread_create(&t, &attr, wait_for_the_end, NULL), 0);
+	pthread_attr_destroy(&attr);
+}
+
+/* With more threads than there are processes; in a process of its own, where they end. */
+static void children_of_a_crowd(void **state)
+{
+	enum { THREADS = 1000 };
+	scoped_proc us = NULL;
+	scoped int *pids = NULL;
+	size_t n;
+	pid_t pid = fork(), child;
+	int status;
+
+	if (pid) {
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		return;
+	}
+	us = ourselves();
+	start_threads(THREADS);
+	assert_int_equal(proc_list_few(us, "task", THREADS, &pids, &n, NULL), -E2BIG);
+	assert_int_equal(proc_list_few(us, "task", THREADS + 1, &pids, &n, NULL), 0);
+	assert_int_equal(n, THREADS + 1);
+	free(pids);
+	pids = NULL;
+	assert_int_equal(proc_children_read(us, &pids, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	child = fork();
+	if (!child)
+		wait_for_the_end(NULL);
+	assert_int_equal(proc_children_read(us, &pids, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(pids[0], child);
+	kill(child, SIGKILL);
+	_exit(0);
 }
 
 /* readlink(2) says nothing of a target that was cut off. */
@@ -209,7 +264,7 @@ int main(void)
 		cmocka_unit_test(self),		cmocka_unit_test(no_such_task),
 		cmocka_unit_test(reaped),	cmocka_unit_test(long_link),
 		cmocka_unit_test(entries),	cmocka_unit_test(scan),
-		cmocka_unit_test(scan_refused),
+		cmocka_unit_test(scan_refused), cmocka_unit_test(children_of_a_crowd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
