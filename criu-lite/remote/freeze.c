@@ -95,17 +95,26 @@ static int take_thread(struct freeze *f, struct task *task, pid_t tid)
 	return 0;
 }
 
+/* That something ended meanwhile is no error; whatever else keeps us from looking is. */
+static bool ended(int rc)
+{
+	return rc == -ENOENT || rc == -ESRCH;
+}
+
 /* Threads of @task that are not ours yet; how many were added. */
-static int take_threads(struct freeze *f, struct task *task)
+static int take_threads(struct freeze *f, struct task *task, struct err *err)
 {
 	scoped int *tids = NULL;
 	size_t n = 0;
-	int added = 0;
+	int added = 0, rc;
 
 	if (!seen(f, task->pid))
 		added += take_thread(f, task, task->pid);
-	if (task->state == TASK_DEAD || proc_list(task->proc, "task", &tids, &n, NULL) < 0)
+	if (task->state == TASK_DEAD)
 		return added;
+	rc = proc_list(task->proc, "task", &tids, &n, err);
+	if (rc < 0)
+		return ended(rc) ? added : err_add(err, rc, "task %d", task->pid);
 	for (size_t i = 0; i < n; i++)
 		if (!seen(f, tids[i]))
 			added += take_thread(f, task, tids[i]);
@@ -118,13 +127,13 @@ static int add_task(struct freeze *f, pid_t pid, struct err *err)
 	struct proc_dir *dir = NULL;
 	struct proc_stat stat;
 	struct task *task;
-	int rc = proc_open(&dir, NULL, pid, NULL);
+	int rc = proc_open(&dir, NULL, pid, err);
 
-	if (rc < 0)
-		return 0; /* it ended meanwhile */
-	if (proc_stat_read(dir, &stat, NULL) < 0) {
+	if (rc == 0)
+		rc = proc_stat_read(dir, &stat, err);
+	if (rc < 0) {
 		proc_close(dir);
-		return 0;
+		return ended(rc) ? 0 : err_add(err, rc, "task %d", pid);
 	}
 	if (pid == getpid()) {
 		proc_close(dir);
@@ -164,15 +173,15 @@ static int add_children(struct freeze *f, const struct task *task, struct err *e
 {
 	scoped int *pids = NULL;
 	size_t n = 0;
-	int added = 0;
+	int added = 0, rc;
 
 	if (!all_held(task))
 		return 0;
-	if (proc_children_read(task->proc, &pids, &n, NULL) < 0)
-		return 0;
+	rc = proc_children_read(task->proc, &pids, &n, err);
+	if (rc < 0)
+		return ended(rc) ? 0 : err_add(err, rc, "task %d", task->pid);
 	for (size_t i = 0; i < n; i++) {
-		int rc = tree_find(f->tree, pids[i]) ? 0 : add_task(f, pids[i], err);
-
+		rc = tree_find(f->tree, pids[i]) ? 0 : add_task(f, pids[i], err);
 		if (rc < 0)
 			return rc;
 		added += rc;
@@ -191,7 +200,10 @@ static int walk(struct freeze *f, struct err *err)
 
 		if (task->state == TASK_DEAD)
 			continue;
-		added += take_threads(f, task);
+		rc = take_threads(f, task, err);
+		if (rc < 0)
+			return rc;
+		added += rc;
 		rc = add_children(f, task, err);
 		if (rc < 0)
 			return rc;
