@@ -48,18 +48,19 @@ int kinds_look(struct saver *s, struct err *err)
 {
 	struct task *task;
 	struct thread *t;
+	int rc = kinds_read(s, err);
 
+	if (rc < 0)
+		return rc;
 	for_each_live_task (task, s->tree) {
 		for_each_thread (t, task) {
-			int rc = thread_look(s, t, t == task_leader(task), err);
-
+			rc = thread_look(s, t, t == task_leader(task), err);
 			if (rc < 0)
 				return task_named(task, whose(t, rc, err), err);
 		}
 	}
 	for_each_task (task, s->tree) {
-		int rc = task->state == TASK_DEAD ? dead_look(s, task, err) : 0;
-
+		rc = task->state == TASK_DEAD ? dead_look(s, task, err) : 0;
 		if (rc < 0)
 			return rc;
 	}

@@ -20,6 +20,9 @@ enum proc_ns {
 
 /* ns[i] is 0 where the kernel has no such namespace, and for most of a zombie's. */
 int proc_ns_read(const struct proc_dir *dir, uint64_t ns[PROC_N_NS], struct err *err);
+/* Of one thread of @task those with a bit in @which; the others are 0. */
+int proc_ns_read_thread(const struct proc_dir *task, pid_t tid, uint32_t which,
+			uint64_t ns[PROC_N_NS], struct err *err);
 /* The name as it stands in /proc/PID/ns: "mnt". */
 const char *proc_ns_name(enum proc_ns which);
 

@@ -302,6 +302,17 @@ int proc_status_read(const struct proc_dir *dir, struct proc_status *out, struct
 	return rc < 0 ? rc : proc_status_parse(buf, len, out, err);
 }
 
+int proc_status_read_thread(const struct proc_dir *task, pid_t tid, struct proc_status *out,
+			    struct err *err)
+{
+	scoped char *name = xasprintf("task/%d/status", tid);
+	scoped char *buf = NULL;
+	size_t len;
+	int rc = proc_read(task, name, &buf, &len, err);
+
+	return rc < 0 ? rc : proc_status_parse(buf, len, out, err);
+}
+
 void proc_status_release(struct proc_status *s)
 {
 	free(s->groups);

@@ -45,6 +45,9 @@ struct proc_status {
 
 /* Release with proc_status_release. */
 int proc_status_read(const struct proc_dir *dir, struct proc_status *out, struct err *err);
+/* Of one thread; where it is all that is wanted of it, the thread's directory need not be opened. */
+int proc_status_read_thread(const struct proc_dir *task, pid_t tid, struct proc_status *out,
+			    struct err *err);
 int proc_status_parse(const char *buf, size_t len, struct proc_status *out, struct err *err);
 void proc_status_release(struct proc_status *status);
 

@@ -1,8 +1,8 @@
 /* check.c - what in a frozen tree cannot be held safely, or not be saved at all, by name. */
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/status.h"
-#include "criu-lite/remote/early.h"
 #include "criu-lite/remote/inside.h"
 #include "criu-lite/remote/seccomp.h"
 
@@ -23,7 +23,6 @@
 #endif
 
 struct check {
-	const struct early *early;
 	bool unprotected;
 	struct refusals *refusals;
 };
@@ -125,33 +124,17 @@ static int suspend_seccomp(struct tracee *t, struct err *err)
 	return 0;
 }
 
-/* Without the privilege to read filters: has it any? */
-static int read_mode(const struct thread *t, struct seccomp_filters *out, struct err *err)
-{
-	struct proc_status status;
-	scoped_proc dir = NULL;
-	int rc = proc_open_thread(&dir, t->task->proc, t->tid, err);
-
-	if (rc == 0)
-		rc = proc_status_read(dir, &status, err);
-	if (rc < 0)
-		return rc;
-	out->mode = status.seccomp;
-	proc_status_release(&status);
-	if (out->mode == SECCOMP_MODE_FILTER)
-		return err_set(err, -EACCES, "no permission to read the seccomp filters of %d",
-			       t->tid);
-	return 0;
-}
-
 static int check_seccomp(const struct thread *t, const struct check *c, struct err *err)
 {
 	struct seccomp_filters filters = {};
 	int rc = seccomp_read(t->tid, &filters, err);
 
-	if (rc == -EACCES)
-		rc = read_mode(t, &filters, err);
-	if (early_strict(c->early, t->tid))
+	/* Strict mode ptrace(2) does not show, and filters only to the privileged. */
+	if (rc == -EACCES && t->status->seccomp != SECCOMP_MODE_FILTER)
+		rc = 0;
+	else if (rc == -EACCES)
+		err_set(err, rc, "no permission to read the seccomp filters of %d", t->tid);
+	if (t->status->seccomp == SECCOMP_MODE_STRICT)
 		filters.mode = SECCOMP_MODE_STRICT;
 	if (rc == 0 && filters.mode)
 		rc = suspend_seccomp(t->tracee, err);
@@ -200,21 +183,43 @@ static int check_thread(const struct thread *t, const struct check *c, struct er
 	return rc < 0 ? err_add(err, rc, "task %d", t->task->pid) : 0;
 }
 
-int check_tree(struct tree *tree, const struct early *early, bool unprotected,
-	       struct refusals *refusals, struct err *err)
+/* --- all of it ----------------------------------------------------------------------------- */
+
+static int read_status(void *arg, size_t i, struct err *err)
 {
-	const struct check c = {
-		.early = early,
-		.unprotected = unprotected,
-		.refusals = refusals,
-	};
+	struct thread **all = arg, *t = all[i];
+	struct proc_status *status = xcalloc(1, sizeof(*status));
+	int rc = proc_status_read_thread(t->task->proc, t->tid, status, err);
+
+	if (rc < 0) {
+		free(status);
+		return err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid);
+	}
+	t->status = status;
+	return 0;
+}
+
+static int read_all_status(const struct tree *tree, struct err *err)
+{
+	scoped struct thread **all = NULL;
+	size_t n;
+
+	tree_threads(tree, &all, &n);
+	return parallel(n, read_status, all, err);
+}
+
+int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, struct err *err)
+{
+	const struct check c = { .unprotected = unprotected, .refusals = refusals };
 	struct task *task;
 	struct thread *t;
+	int rc = read_all_status(tree, err);
 
+	if (rc < 0)
+		return rc;
 	for_each_live_task (task, tree) {
 		for_each_thread (t, task) {
-			int rc = check_thread(t, &c, err);
-
+			rc = check_thread(t, &c, err);
 			if (rc < 0)
 				return rc;
 		}

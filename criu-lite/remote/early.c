@@ -1,18 +1,17 @@
 /* early.c - gadgets, sleeping times and unfinished rescues, before the freeze. */
 #include "criu-lite/remote/early.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/arch/x86-64/regs.h"
 #include "criu-lite/arch/x86-64/runner.h"
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/maps.h"
 #include "criu-lite/proc/stat.h"
-#include "criu-lite/proc/status.h"
 #include "criu-lite/proc/values.h"
 #include "criu-lite/remote/tracee.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -114,33 +113,44 @@ static void look_at_nap(struct look *look, const struct proc_dir *dir, pid_t tid
 	ARRAY_PUSH(look->early->nap, look->early->n_naps, look->early->cap_naps, nap);
 }
 
-static void look_at_seccomp(struct look *look, const struct proc_dir *dir, pid_t tid)
-{
-	struct proc_status status;
+/* The threads of one task, and which are in a call whose timeout is in a register. */
+struct sleepers {
+	const struct proc_dir *task;
+	int *tid;
+	size_t n;
+	bool *sleeps;
+};
 
-	if (proc_status_read(dir, &status, NULL) < 0)
-		return;
-	if (status.seccomp == SECCOMP_MODE_STRICT)
-		ARRAY_PUSH(look->early->strict, look->early->n_strict, look->early->cap_strict,
-			   tid);
-	proc_status_release(&status);
+static int find_sleeper(void *arg, size_t i, struct err *err)
+{
+	struct sleepers *s = arg;
+	scoped char *name = xasprintf("task/%d/syscall", s->tid[i]);
+	scoped char *buf = NULL;
+	struct proc_syscall call;
+	size_t len;
+
+	s->sleeps[i] = proc_read(s->task, name, &buf, &len, NULL) == 0 &&
+		       proc_syscall_parse(buf, len, &call, NULL) == 0 && !call.running &&
+		       syscall_timeout_in_register(call.nr);
+	return 0;
 }
 
 static void look_at_threads(struct look *look, const struct proc_dir *task)
 {
-	scoped int *tids = NULL;
-	size_t n = 0;
+	struct sleepers s = { .task = task };
 
-	if (proc_list(task, "task", &tids, &n, NULL) < 0)
+	if (proc_list(task, "task", &s.tid, &s.n, NULL) < 0)
 		return;
-	for (size_t i = 0; i < n; i++) {
+	s.sleeps = xcalloc(s.n, sizeof(*s.sleeps));
+	parallel(s.n, find_sleeper, &s, NULL);
+	for (size_t i = 0; i < s.n; i++) {
 		scoped_proc dir = NULL;
 
-		if (proc_open_thread(&dir, task, tids[i], NULL) < 0)
-			continue;
-		look_at_nap(look, dir, tids[i]);
-		look_at_seccomp(look, dir, tids[i]);
+		if (s.sleeps[i] && proc_open_thread(&dir, task, s.tid[i], NULL) == 0)
+			look_at_nap(look, dir, s.tid[i]);
 	}
+	free(s.sleeps);
+	free(s.tid);
 }
 
 /* Scratch of a tool that died: shared anonymous code that begins like our runner. */
@@ -241,7 +251,6 @@ void early_release(struct early *early)
 {
 	free(early->task);
 	free(early->nap);
-	free(early->strict);
 	*early = (struct early) {};
 }
 
@@ -272,12 +281,4 @@ uint64_t early_slept_ns(const struct early *early, const struct proc_dir *task, 
 		return nap->slept_ns + (now_ns() - nap->looked_ns);
 	}
 	return 0;
-}
-
-bool early_strict(const struct early *early, pid_t tid)
-{
-	for (size_t i = 0; i < early->n_strict; i++)
-		if (early->strict[i] == tid)
-			return true;
-	return false;
 }

@@ -37,8 +37,6 @@ struct early {
 	size_t n_tasks, cap_tasks;
 	struct early_nap *nap;
 	size_t n_naps, cap_naps;
-	pid_t *strict; /* threads under SECCOMP_MODE_STRICT, which ptrace(2) does not show */
-	size_t n_strict, cap_strict;
 };
 
 /*
@@ -56,7 +54,5 @@ const struct early_task *early_find(const struct early *early, pid_t pid, uint64
  * is not certain.
  */
 uint64_t early_slept_ns(const struct early *early, const struct proc_dir *task, pid_t tid);
-
-bool early_strict(const struct early *early, pid_t tid);
 
 #endif

@@ -637,7 +637,7 @@ int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 	if (rc == 0)
 		rc = freeze_all(&f, root, err);
 	if (rc == 0)
-		rc = check_tree(tree, &f.early, opt->unprotected, refusals, err);
+		rc = check_tree(tree, opt->unprotected, refusals, err);
 	early_release(&f.early);
 	refusals_release(&f.cannot);
 	free(f.seen);

@@ -57,10 +57,8 @@ struct tree_hold {
 	bool oom_raised;
 };
 
-/* check.c - what cannot be held or could not rescue itself, by name. */
-struct early;
-int check_tree(struct tree *tree, const struct early *early, bool unprotected,
-	       struct refusals *refusals, struct err *err);
+/* check.c - what cannot be held or could not rescue itself, by name; every thread's status. */
+int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, struct err *err);
 
 /* scratch.c - the two mappings. find chooses the address; map needs the chain to be ready. */
 int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct err *err);

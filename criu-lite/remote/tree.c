@@ -2,6 +2,7 @@
 #include "criu-lite/remote/tree.h"
 #include "base/mem.h"
 #include "criu-lite/proc/proc.h"
+#include "criu-lite/proc/status.h"
 
 struct task *tree_add_task(struct tree *tree, pid_t pid)
 {
@@ -35,12 +36,29 @@ struct task *tree_find(const struct tree *tree, pid_t pid)
 	return NULL;
 }
 
+void tree_threads(const struct tree *tree, struct thread ***all, size_t *n)
+{
+	size_t cap = 0;
+	struct task *task;
+	struct thread *t;
+
+	*all = NULL;
+	*n = 0;
+	for_each_live_task (task, tree)
+		for_each_thread (t, task)
+			ARRAY_PUSH(*all, *n, cap, t);
+}
+
 static void thread_free(struct thread *t)
 {
 	if (t->core)
 		core_entry__free_unpacked(t->core, NULL);
 	if (t->extra)
 		sd_task_extra__free_unpacked(t->extra, NULL);
+	if (t->status)
+		proc_status_release(t->status);
+	free(t->status);
+	free(t->ns);
 	free(t);
 }
 

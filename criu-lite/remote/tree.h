@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 struct proc_dir;
+struct proc_status;
 struct tracee;	    /* remote: one thread's ptrace side, see remote.h */
 struct task_remote; /* remote: one task's scratch and frames */
 
@@ -29,8 +30,10 @@ struct thread {
 	pid_t tid;
 	size_t index; /* in task->thread */
 	struct task *task;
-	CoreEntry *core;    /* owned; in a leader with .tc, .ids stays NULL */
-	SdTaskExtra *extra; /* owned; our own additions, see criu-lite.proto */
+	CoreEntry *core;	    /* owned; in a leader with .tc, .ids stays NULL */
+	SdTaskExtra *extra;	    /* owned; our own additions, see criu-lite.proto */
+	struct proc_status *status; /* dump: read when the whole tree had stopped; owned */
+	uint64_t *ns;		    /* dump, task/namespaces.c: which it is in; owned */
 	struct tracee *tracee;
 	pid_t decoy; /* task/landlock.c: whom it should be able to look at; 0: nobody */
 };
@@ -81,6 +84,8 @@ struct tree {
 struct task *tree_add_task(struct tree *tree, pid_t pid);
 struct thread *task_add_thread(struct task *task, pid_t tid);
 struct task *tree_find(const struct tree *tree, pid_t pid);
+/* All threads of all live tasks, in order; free(*all). */
+void tree_threads(const struct tree *tree, struct thread ***all, size_t *n);
 /* Frees messages and memory; what remote holds must have been let go before. */
 void tree_release(struct tree *tree);
 

@@ -87,6 +87,8 @@ extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in
 
 /* Before the freeze: what the kinds compare tasks with. Optional, but it takes time from it. */
 int kinds_early(struct saver *s, pid_t root, struct err *err);
+/* Before the first look: what all threads are asked for in /proc, by several threads of ours. */
+int kinds_read(struct saver *s, struct err *err);
 /* What the kinds keep in @s; after the last look and save. */
 void kinds_save_release(struct saver *s);
 

@@ -4,6 +4,7 @@
 #include "criu-lite/proc/status.h"
 #include "criu-lite/task/landlock.h"
 #include "criu-lite/task/look.h"
+#include "criu-lite/task/namespaces.h"
 #include "criu-lite/task/seccomp.h"
 
 #include <signal.h>
@@ -74,6 +75,11 @@ int kinds_early(struct saver *s, pid_t root, struct err *err)
 	int rc = look_self(s, &self, err);
 
 	return rc < 0 ? rc : landlock_early(s, root, err);
+}
+
+int kinds_read(struct saver *s, struct err *err)
+{
+	return namespaces_read(s, err);
 }
 
 void kinds_save_release(struct saver *s)

@@ -7,10 +7,9 @@
 #include <unistd.h>
 
 struct look {
-	const struct thread *thread; /* whose dir, status and stat these are */
+	const struct thread *thread; /* whose dir and stat these are */
 	struct proc_dir *dir;
-	bool has_status, has_stat, has_self;
-	struct proc_status status;
+	bool has_stat, has_self;
 	struct proc_stat stat;
 	struct look_self self;
 };
@@ -19,9 +18,7 @@ static void forget_thread(struct look *l)
 {
 	proc_close(l->dir);
 	l->dir = NULL;
-	if (l->has_status)
-		proc_status_release(&l->status);
-	l->has_status = l->has_stat = false;
+	l->has_stat = false;
 	l->thread = NULL;
 }
 
@@ -49,21 +46,17 @@ int look_dir(struct saver *s, struct thread *t, struct proc_dir **dir, struct er
 	return 0;
 }
 
-int look_status(struct saver *s, struct thread *t, const struct proc_status **st, struct err *err)
+int look_status(struct thread *t, const struct proc_status **st, struct err *err)
 {
-	struct look *l = look_of(s);
-	struct proc_dir *dir;
-	int rc = look_dir(s, t, &dir, err);
+	if (!t->status) {
+		struct proc_status status;
+		int rc = proc_status_read_thread(t->task->proc, t->tid, &status, err);
 
-	if (rc < 0)
-		return rc;
-	if (!l->has_status) {
-		rc = proc_status_read(dir, &l->status, err);
 		if (rc < 0)
 			return rc;
-		l->has_status = true;
+		t->status = xmemdup(&status, sizeof(status));
 	}
-	*st = &l->status;
+	*st = t->status;
 	return 0;
 }
 

@@ -2,15 +2,11 @@
  * namespaces.c - every thread lives in our own namespaces, or is refused by name;
  * and the numbers that tell readers so (ids-PID.img).
  */
-#include "criu-lite/proc/ns.h"
+#include "criu-lite/task/namespaces.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <string.h>
 
 /* Image-local numbers: the same for all tasks and for the dumper itself. */
 enum {
@@ -62,10 +58,34 @@ static TaskKobjIdsEntry *ids_new(uint32_t own)
  * them while it has one thread only, and a mount namespace comes with a working
  * directory of one's own, which is refused before.
  */
-static const enum proc_ns of_threads[] = {
-	PROC_NS_CGROUP, PROC_NS_IPC,	      PROC_NS_NET,
-	PROC_NS_UTS,	PROC_NS_PID_CHILDREN, PROC_NS_TIME_CHILDREN,
-};
+#define OF_THREADS                                                                                 \
+	(1u << PROC_NS_CGROUP | 1u << PROC_NS_IPC | 1u << PROC_NS_NET | 1u << PROC_NS_UTS |        \
+	 1u << PROC_NS_PID_CHILDREN | 1u << PROC_NS_TIME_CHILDREN)
+#define OF_TASKS (~0u)
+
+static uint32_t which_of(const struct thread *t)
+{
+	return t == task_leader(t->task) ? OF_TASKS : OF_THREADS;
+}
+
+static int read_thread(void *arg, size_t i, struct err *err)
+{
+	struct thread **all = arg, *t = all[i];
+	int rc;
+
+	t->ns = xcalloc(PROC_N_NS, sizeof(*t->ns));
+	rc = proc_ns_read_thread(t->task->proc, t->tid, which_of(t), t->ns, err);
+	return rc < 0 ? err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid) : 0;
+}
+
+int namespaces_read(struct saver *s, struct err *err)
+{
+	scoped struct thread **all = NULL;
+	size_t n;
+
+	tree_threads(s->tree, &all, &n);
+	return parallel(n, read_thread, all, err);
+}
 
 /*
  * Clocks go on in a time namespace (clocks.c), so a tree may be in one, all of it in the
@@ -87,61 +107,24 @@ static void refuse_ns(struct saver *s, const struct thread *t, enum proc_ns whic
 	       look_name(t, name), proc_ns_name(which));
 }
 
-static int leader_look(struct saver *s, struct thread *t, const struct look_self *self,
-		       struct err *err)
-{
-	uint64_t ns[PROC_N_NS] = {};
-	int rc = proc_ns_read(t->task->proc, ns, err);
-
-	if (!t->task->parent)
-		s->time_ns = ns[PROC_NS_TIME];
-	for (int i = 0; !rc && i < PROC_N_NS; i++)
-		if (ns[i] != wanted(s, self, (enum proc_ns)i))
-			refuse_ns(s, t, (enum proc_ns)i);
-	if (!rc && !t->task->ids)
-		t->task->ids = ids_new((uint32_t)index_of(s->tree, t->task) + FIRST_TASK_ID);
-	return rc;
-}
-
-/* There may be thousands of them: one directory, and no more links than it takes. */
-static int thread_look(struct saver *s, struct thread *t, const struct look_self *self,
-		       struct err *err)
-{
-	struct proc_dir *dir;
-	scoped_fd fd = -1;
-	int rc = look_dir(s, t, &dir, err);
-
-	if (rc < 0)
-		return rc;
-	fd = proc_openat(dir, "ns", O_PATH | O_DIRECTORY);
-	if (fd < 0)
-		return err_code(err, fd, "open ns");
-	for (size_t i = 0; i < ARRAY_SIZE(of_threads); i++) {
-		enum proc_ns which = of_threads[i];
-		uint64_t ino = wanted(s, self, which);
-		char link[64], want[64];
-		const char *kind = proc_ns_name(which);
-		ssize_t n = readlinkat(fd, kind, link, sizeof(link) - 1);
-
-		if (n < 0 && errno != ENOENT)
-			return err_errno(err, "read ns/%s", kind);
-		link[n < 0 ? 0 : n] = 0;
-		snprintf(want, sizeof(want), "[%" PRIu64 "]", ino);
-		if (strcmp(link + strcspn(link, "["), ino ? want : ""))
-			refuse_ns(s, t, which);
-	}
-	return 0;
-}
-
 static int namespaces_look(struct saver *s, struct thread *t, struct err *err)
 {
+	bool leader = t == task_leader(t->task);
 	const struct look_self *self;
 	int rc = look_self(s, &self, err);
 
+	if (!rc && !t->ns)
+		rc = read_thread(&t, 0, err);
 	if (rc < 0)
 		return rc;
-	return t == task_leader(t->task) ? leader_look(s, t, self, err)
-					 : thread_look(s, t, self, err);
+	if (leader && !t->task->parent)
+		s->time_ns = t->ns[PROC_NS_TIME];
+	for (int i = 0; i < PROC_N_NS; i++)
+		if (which_of(t) >> i & 1 && t->ns[i] != wanted(s, self, (enum proc_ns)i))
+			refuse_ns(s, t, (enum proc_ns)i);
+	if (leader && !t->task->ids)
+		t->task->ids = ids_new((uint32_t)index_of(s->tree, t->task) + FIRST_TASK_ID);
+	return 0;
 }
 
 const struct task_kind kind_namespaces = {

@@ -94,8 +94,6 @@ static int queue_look(struct thread *t, uint32_t flags, uint64_t set, SignalQueu
 	size_t before = q->n_signals;
 	int rc;
 
-	if (!set)
-		return 0;
 	set &= ~(1ull << (SIGKILL - 1));
 	rc = peek_queue(t->tid, flags, q, before, &set, cap);
 	if (rc < 0)
@@ -104,35 +102,40 @@ static int queue_look(struct thread *t, uint32_t flags, uint64_t set, SignalQueu
 	return 0;
 }
 
-/* What stops a task is neither state to save nor a signal to queue: it is about to happen. */
-static bool stop_is_near(const struct thread *t, const struct proc_status *st)
+/*
+ * What stops a task is neither state to save nor a signal to queue: it is about to happen.
+ * It may have come after the status was read.
+ */
+static bool stop_is_near(const struct thread *t, const SignalQueueEntry *q)
 {
-	return (st->sig_pending | st->shared_pending) >> (SIGSTOP - 1) & 1 ||
-	       (t->tracee && t->tracee->owes_stop);
+	if (t->tracee && t->tracee->owes_stop)
+		return true;
+	for (size_t i = 0; q && i < q->n_signals; i++)
+		if (((const siginfo_t *)q->signals[i]->siginfo.data)->si_signo == SIGSTOP)
+			return true;
+	return false;
 }
 
 static int pending_look(struct saver *s, struct thread *t, struct err *err)
 {
 	SignalQueueEntry *own = t->core->thread_core->signals_p;
+	SignalQueueEntry *shared = t->core->tc ? t->core->tc->signals_s : NULL;
 	const struct proc_status *st;
 	char name[LOOK_NAME];
 	size_t cap = 0;
-	int rc = look_status(s, t, &st, err);
+	int rc = look_status(t, &st, err);
 
-	if (rc < 0)
-		return rc;
-	if (stop_is_near(t, st)) {
-		refuse(s->refusals, "%s: is about to be stopped by a signal; try again",
-		       look_name(t, name));
-		return 0;
-	}
-	rc = delivery_look(t, own, &cap, err);
+	if (!rc)
+		rc = delivery_look(t, own, &cap, err);
 	if (!rc)
 		rc = queue_look(t, 0, st->sig_pending, own, &cap, err);
 	cap = 0;
-	if (!rc && t->core->tc)
-		rc = queue_look(t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending,
-				t->core->tc->signals_s, &cap, err);
+	if (!rc && shared)
+		rc = queue_look(t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending, shared, &cap,
+				err);
+	if (!rc && (stop_is_near(t, own) || stop_is_near(t, shared)))
+		refuse(s->refusals, "%s: is about to be stopped by a signal; try again",
+		       look_name(t, name));
 	return rc;
 }
 
