@@ -31,19 +31,6 @@ static const struct pagemap_query arming = {
 	.return_mask = PAGE_IS_WRITTEN,
 };
 
-/*
- * Of a task that runs: all that is registered, in one walk; WPALLOWED keeps out the rest,
- * of which nothing was known. A store that another processor makes meanwhile by an old entry
- * of its TLB is made before the walk returns, so that whoever reads the page then sees it.
- */
-static const struct pagemap_query running = {
-	.flags = PM_SCAN_WP_MATCHING,
-	.mask = PAGE_IS_WRITTEN | PAGE_IS_WPALLOWED | PAGE_IS_GUARD,
-	.inverted = PAGE_IS_GUARD,
-	.anyof = THERE,
-	.return_mask = PAGE_IS_WRITTEN,
-};
-
 /* Guard pages look swapped out; where the kernel can tell them apart (6.15), they are left alone. */
 static int arm_and_look(int pagemap, const struct track_vma *v, struct page_regions *found,
 			struct err *err)
@@ -243,6 +230,184 @@ static int scan_each(struct scan *s, const struct track_vma *vma, size_t n_vma, 
 	return 0;
 }
 
+/* --- scanning many at once ------------------------------------------------------ */
+
+/*
+ * Of pages that are not to be reported one by one, the kernel tells in a third of the time: one walk
+ * reports what does not count, one arms and reports what was written, and the rest is
+ * unwritten. In this order: a page that somebody outside of the tree puts there between the
+ * two is then still written. Memory that is not registered is passed over by the second
+ * (WPALLOWED); what is in it, the first reports too.
+ */
+static const struct pagemap_query uncounted = {
+	.anyof = PAGE_IS_PRESENT | PAGE_IS_GUARD | PAGE_IS_PFNZERO | PAGE_IS_WPALLOWED,
+	.inverted = PAGE_IS_PRESENT | PAGE_IS_WPALLOWED,
+	.return_mask = THERE | PAGE_IS_GUARD | PAGE_IS_PFNZERO | PAGE_IS_WPALLOWED,
+};
+
+static const struct pagemap_query arming_written = {
+	.flags = PM_SCAN_WP_MATCHING,
+	.mask = PAGE_IS_WRITTEN | PAGE_IS_WPALLOWED | PAGE_IS_GUARD,
+	.inverted = PAGE_IS_GUARD,
+	.anyof = THERE,
+	.return_mask = PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
+};
+
+static int scan_guards_apart(int pagemap, const struct pagemap_query *query, uint64_t start,
+			     uint64_t end, struct page_regions *found, struct err *err)
+{
+	struct pagemap_query q = *query;
+	int rc = pagemap_scan(pagemap, start, end, &q, found, err);
+
+	if (rc != -EINVAL) /* before 6.15 there is no PAGE_IS_GUARD */
+		return rc;
+	q.mask &= ~PAGE_IS_GUARD;
+	q.anyof &= ~PAGE_IS_GUARD;
+	q.inverted &= ~PAGE_IS_GUARD;
+	q.return_mask &= ~PAGE_IS_GUARD;
+	return pagemap_scan(pagemap, start, end, &q, found, err);
+}
+
+/* A row of anonymous VMAs, and what the first walk found in them. */
+struct span {
+	struct page_regions none;  /* holes, guard pages and the zero page */
+	struct page_regions fresh; /* pages that are not registered */
+	size_t at;		   /* before it .none ends below whatever is looked at next */
+};
+
+static void sort_out(struct span *span, const struct page_regions *found)
+{
+	for (size_t i = 0; i < found->n; i++) {
+		const struct page_region *r = &found->v[i];
+		bool page = r->categories & THERE &&
+			    !(r->categories & (PAGE_IS_GUARD | PAGE_IS_PFNZERO));
+
+		if (!page)
+			ARRAY_PUSH(span->none.v, span->none.n, span->none.cap, *r);
+		else if (!(r->categories & PAGE_IS_WPALLOWED))
+			ARRAY_PUSH(span->fresh.v, span->fresh.n, span->fresh.cap, *r);
+	}
+}
+
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t higher(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void skip_below(const struct page_regions *r, size_t *at, uint64_t start)
+{
+	while (*at < r->n && r->v[*at].end <= start)
+		++*at;
+}
+
+static void add_unwritten(struct scan *s, uint64_t start, uint64_t end, struct span *span)
+{
+	const struct page_regions *none = &span->none;
+
+	skip_below(none, &span->at, start);
+	for (size_t i = span->at; start < end; i++) {
+		uint64_t upto = i < none->n ? lower(end, none->v[i].start) : end;
+
+		track_run_add(s->runs, start, upto, false);
+		start = i < none->n ? higher(start, none->v[i].end) : end;
+	}
+}
+
+/* What is in s->found was written; @w: before it they end below @v. */
+static void take_known(struct scan *s, const struct track_vma *v, size_t *w, struct span *span)
+{
+	uint64_t start = v->start;
+
+	skip_below(&s->found, w, start);
+	for (size_t i = *w; i < s->found.n && s->found.v[i].start < v->end; i++) {
+		const struct page_region *r = &s->found.v[i];
+		uint64_t end = lower(r->end, v->end);
+
+		add_unwritten(s, start, r->start, span);
+		if (track_page_counts(v, r->categories))
+			track_run_add(s->runs, higher(r->start, start), end, true);
+		start = end;
+	}
+	add_unwritten(s, start, v->end, span);
+}
+
+/* None of them holds pages that are not registered. */
+static int scan_registered(struct scan *s, const struct track_vma *v, size_t n, struct span *span,
+			   struct err *err)
+{
+	size_t w = 0;
+	int rc;
+
+	if (!n)
+		return 0;
+	s->found.n = 0;
+	rc = scan_guards_apart(s->pagemap, &arming_written, v->start, v[n - 1].end, &s->found, err);
+	if (rc < 0)
+		return track_populated(s->task, v, n, s->runs, err);
+	for (size_t i = 0; i < n; i++)
+		take_known(s, &v[i], &w, span);
+	return 0;
+}
+
+static int scan_sorted(struct scan *s, const struct track_vma *v, size_t n, struct span *span,
+		       struct err *err)
+{
+	size_t fresh = 0, done = 0;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++) {
+		skip_below(&span->fresh, &fresh, v[i].start);
+		if (fresh == span->fresh.n || span->fresh.v[fresh].start >= v[i].end)
+			continue;
+		rc = scan_registered(s, &v[done], i - done, span, err);
+		if (!rc)
+			rc = scan_each(s, &v[i], 1, err);
+		done = i + 1;
+	}
+	return rc ? rc : scan_registered(s, &v[done], n - done, span, err);
+}
+
+static int scan_row(struct scan *s, const struct track_vma *v, size_t n, struct err *err)
+{
+	struct page_regions found = {};
+	struct span span = {};
+	int rc = scan_guards_apart(s->pagemap, &uncounted, v->start, v[n - 1].end, &found, err);
+
+	if (rc < 0) {
+		rc = scan_each(s, v, n, err);
+	} else {
+		sort_out(&span, &found);
+		rc = scan_sorted(s, v, n, &span, err);
+	}
+	page_regions_release(&found);
+	page_regions_release(&span.none);
+	page_regions_release(&span.fresh);
+	return rc;
+}
+
+/*
+ * To tell a file's page from a copy of it costs more than all else, so that private mappings
+ * of files are asked about one by one.
+ */
+static int scan_known(struct scan *s, const struct track_vma *vma, size_t n_vma, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0, n; !rc && i < n_vma; i += n) {
+		bool plain = !vma[i].file && !vma[i].shared;
+
+		for (n = 1; plain && i + n < n_vma && !vma[i + n].file && !vma[i + n].shared;)
+			n++;
+		rc = plain ? scan_row(s, &vma[i], n, err) : scan_each(s, &vma[i], 1, err);
+	}
+	return rc;
+}
+
 /* How many VMAs from the first on lie side by side and are alike. */
 static size_t side_by_side(const struct track_vma *v, size_t n)
 {
@@ -255,9 +420,8 @@ static size_t side_by_side(const struct track_vma *v, size_t n)
 }
 
 /*
- * Where all is new anyway, one walk arms many VMAs. In an increment it may not:
- * when the walk comes upon one that is not registered it ends in an error, and
- * what it reported and armed before that would be lost.
+ * Where all is new anyway, one walk arms many VMAs that lie side by side. When it comes upon one that
+ * is not registered it ends in an error, and what it reported before that is lost.
  */
 static int scan_span(struct scan *s, const struct track_vma *v, size_t n, struct err *err)
 {
@@ -281,7 +445,7 @@ static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma, s
 	int rc = 0;
 
 	if (s->known)
-		return scan_each(s, vma, n_vma, err);
+		return scan_known(s, vma, n_vma, err);
 	for (size_t i = 0, n; !rc && i < n_vma; i += n) {
 		n = side_by_side(&vma[i], n_vma - i);
 		rc = scan_span(s, &vma[i], n, err);
@@ -348,19 +512,18 @@ static int wp_canary(struct track *t, const struct task *task, uint64_t addr, st
 	return rc;
 }
 
+/*
+ * Of a task that runs: all that is registered, in one walk. A store that another processor
+ * makes meanwhile by an old entry of its TLB is made before the walk returns, so that
+ * whoever reads the page then sees it.
+ */
 static int arm_running(int pagemap, uint64_t start, uint64_t end, uint64_t most,
 		       struct page_regions *found, struct err *err)
 {
-	struct pagemap_query q = running;
-	int rc;
+	struct pagemap_query q = arming_written;
 
 	q.max_pages = most;
-	rc = start < end ? pagemap_scan(pagemap, start, end, &q, found, err) : 0;
-	if (rc != -EINVAL)
-		return rc;
-	q.mask &= ~PAGE_IS_GUARD;
-	q.inverted = 0;
-	return pagemap_scan(pagemap, start, end, &q, found, err);
+	return start < end ? scan_guards_apart(pagemap, &q, start, end, found, err) : 0;
 }
 
 static uint64_t add_written(struct early *e, struct track_runs *runs, struct page_regions *found)
