@@ -1,5 +1,6 @@
 /* file.c - all descriptors of a frozen tree: which are one, what each is, what is refused. */
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/file/kinds.h"
 #include "criu-lite/file/state.h"
 #include "criu-lite/proc/status.h"
@@ -149,18 +150,10 @@ static int save_entry(struct file_save *s, const struct fd_look *l, FileEntry **
 static int save_open(struct file_save *s, struct fd_look *l, struct open_seen *seen,
 		     struct err *err)
 {
-	scoped char *link = NULL;
 	FileEntry *e = NULL;
 	struct err why = {};
-	char name[32];
-	int rc;
+	int rc = save_entry(s, l, &e, &why);
 
-	snprintf(name, sizeof(name), "fd/%d", l->fd);
-	rc = proc_readlink(l->task->proc, name, &link, err);
-	if (rc < 0)
-		return rc;
-	l->link = link;
-	rc = save_entry(s, l, &e, &why);
 	/* Also when it is refused: then nothing is written, but its kind may still refer to it. */
 	if (e) {
 		seen->id = e->id;
@@ -204,17 +197,9 @@ static int collect_own(struct file_save *s, struct fd_look *l, uint32_t *id, FdT
 		       struct err *err)
 {
 	struct file_save_state *state = file_state(s);
-	scoped_fd copy = file_copy(l->task, l->fd, err);
-	struct open_seen *key, *found;
-	int rc;
+	struct open_seen *key = new_open(l, &state->kcmp_error), *found;
+	int rc = seen_before(state, key, &found, err);
 
-	if (copy < 0)
-		return copy;
-	if (fstat(copy, &l->st) < 0)
-		return err_errno(err, "task %d: fd %d: stat", l->task->pid, l->fd);
-	l->copy = copy;
-	key = new_open(l, &state->kcmp_error);
-	rc = seen_before(state, key, &found, err);
 	if (!rc && found == key)
 		rc = save_open(s, l, key, err);
 	if (rc < 0)
@@ -237,24 +222,86 @@ static void refuse_lock(struct file_save *s, const struct task *task, int fd)
 	       task->pid, fd, path);
 }
 
-static int collect_fd(struct file_save *s, struct task *task, int fd, struct err *err)
+/* What can be read of a descriptor without knowing the others, by several threads. */
+struct fd_read {
+	struct task *task;
+	int fd;
+	const FdinfoEntry *parents; /* it is this one; then nothing below but info is read */
+	struct proc_fdinfo info;
+	char *link;
+	struct stat st;
+	int copy;
+};
+
+/* So many copies are held at once. */
+#define FDS_AT_ONCE 256
+
+static int read_own(struct fd_read *r, struct err *err)
 {
-	struct proc_fdinfo info = {};
-	struct fd_look l = { .task = task, .fd = fd, .info = &info, .copy = -1 };
-	const FdinfoEntry *parents = inherited(task, fd);
-	uint32_t id = parents ? parents->id : 0;
-	FdTypes type = parents ? parents->type : FD_TYPES__UND;
-	int rc = proc_fdinfo_read(task->proc, fd, &info, err);
+	char name[32];
+
+	r->copy = file_copy(r->task, r->fd, err);
+	if (r->copy < 0)
+		return r->copy;
+	if (fstat(r->copy, &r->st) < 0)
+		return err_errno(err, "task %d: fd %d: stat", r->task->pid, r->fd);
+	snprintf(name, sizeof(name), "fd/%d", r->fd);
+	return proc_readlink(r->task->proc, name, &r->link, err);
+}
+
+static int read_fd(void *arg, size_t i, struct err *err)
+{
+	struct fd_read *r = (struct fd_read *)arg + i;
+	int rc = proc_fdinfo_read(r->task->proc, r->fd, &r->info, err);
 
 	if (rc < 0)
-		return err_add(err, rc, "task %d: fd %d", task->pid, fd);
-	if (info.n_locks)
-		refuse_lock(s, task, fd);
-	if (!parents)
+		return err_add(err, rc, "task %d: fd %d", r->task->pid, r->fd);
+	r->parents = inherited(r->task, r->fd);
+	return r->parents ? 0 : read_own(r, err);
+}
+
+static void fd_read_release(struct fd_read *r)
+{
+	proc_fdinfo_release(&r->info);
+	free(r->link);
+	mem_close_p(&r->copy);
+}
+
+static int collect_fd(struct file_save *s, const struct fd_read *r, struct err *err)
+{
+	struct fd_look l = { .task = r->task,
+			     .fd = r->fd,
+			     .link = r->link,
+			     .st = r->st,
+			     .info = &r->info,
+			     .copy = r->copy };
+	uint32_t id = r->parents ? r->parents->id : 0;
+	FdTypes type = r->parents ? r->parents->type : FD_TYPES__UND;
+	int rc = 0;
+
+	if (r->info.n_locks)
+		refuse_lock(s, r->task, r->fd);
+	if (!r->parents)
 		rc = collect_own(s, &l, &id, &type, err);
 	if (!rc && id)
-		add_fdinfo(task, id, type, fd, info.flags & O_CLOEXEC);
-	proc_fdinfo_release(&info);
+		add_fdinfo(r->task, id, type, r->fd, r->info.flags & O_CLOEXEC);
+	return rc;
+}
+
+static int collect_some(struct file_save *s, struct task *task, const int *fd, size_t n,
+			struct err *err)
+{
+	scoped struct fd_read *read = xcalloc(n, sizeof(*read));
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		read[i] = (struct fd_read) { .task = task, .fd = fd[i], .copy = -1 };
+	rc = parallel(n, read_fd, read, err);
+	for (size_t i = 0; i < n; i++) {
+		if (!rc)
+			rc = collect_fd(s, &read[i], err);
+		fd_read_release(&read[i]);
+	}
 	return rc;
 }
 
@@ -267,8 +314,8 @@ static int collect_fds(struct file_save *s, struct task *task, struct err *err)
 	if (rc < 0)
 		return err_add(err, rc, "task %d", task->pid);
 	task->fdinfo = xcalloc(n, sizeof(*task->fdinfo));
-	for (size_t i = 0; !rc && i < n; i++)
-		rc = collect_fd(s, task, fd[i], err);
+	for (size_t i = 0; !rc && i < n; i += FDS_AT_ONCE)
+		rc = collect_some(s, task, fd + i, n - i < FDS_AT_ONCE ? n - i : FDS_AT_ONCE, err);
 	return rc;
 }
 

@@ -5,11 +5,13 @@
  * has such things; what is found is looked at again when it matters.
  */
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/file/state.h"
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/maps.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,16 +25,10 @@ struct held {
 struct outsiders {
 	struct held *v;
 	size_t n, cap;
+	bool insiders; /* in truth: what they can do with it is not asked */
 };
 
 /* --- one task ------------------------------------------------------------------------ */
-
-static void note(struct outsiders *o, enum held_kind kind, uint64_t ino, pid_t pid, bool reads)
-{
-	struct held h = { .kind = kind, .ino = ino, .pid = pid, .reads = reads };
-
-	ARRAY_PUSH(o->v, o->n, o->cap, h);
-}
 
 static bool is_shared_memory(const char *path)
 {
@@ -48,32 +44,49 @@ static bool can_read(const struct proc_dir *dir, const char *name)
 	       link.st_mode & S_IRUSR;
 }
 
-static void note_fd(struct outsiders *o, const struct proc_dir *dir, int fd)
+/* A table of descriptors, and which of them are of what we look for. */
+struct table {
+	const struct proc_dir *dir;
+	bool insider;
+	int *fd;
+	size_t n;
+	struct held *held; /* .ino 0: this one is something else */
+};
+
+static int read_fd(void *arg, size_t i, struct err *err)
 {
+	struct table *t = arg;
+	struct held *h = &t->held[i];
 	scoped char *link = NULL;
 	struct proc_link what;
 	struct stat st;
 	char name[32];
 
-	snprintf(name, sizeof(name), "fd/%d", fd);
-	if (proc_readlink(dir, name, &link, NULL) < 0)
-		return;
+	snprintf(name, sizeof(name), "fd/%d", t->fd[i]);
+	if (proc_readlink(t->dir, name, &link, NULL) < 0)
+		return 0;
 	proc_link_parse(link, &what);
 	if (what.kind == PROC_LINK_PIPE)
-		note(o, HELD_PIPE, what.ino, proc_id(dir), can_read(dir, name));
-	else if (is_shared_memory(link) && fstatat(proc_dirfd(dir), name, &st, 0) == 0)
-		note(o, HELD_MEMORY, st.st_ino, proc_id(dir), true);
+		*h = (struct held) { HELD_PIPE, what.ino, proc_id(t->dir),
+				     t->insider || can_read(t->dir, name) };
+	else if (is_shared_memory(link) && fstatat(proc_dirfd(t->dir), name, &st, 0) == 0)
+		*h = (struct held) { HELD_MEMORY, st.st_ino, proc_id(t->dir), true };
+	return 0;
 }
 
 static void note_fds(struct outsiders *o, const struct proc_dir *dir)
 {
-	scoped int *fd = NULL;
-	size_t n = 0;
+	struct table t = { .dir = dir, .insider = o->insiders };
 
-	if (proc_list(dir, "fd", &fd, &n, NULL) < 0)
+	if (proc_list(dir, "fd", &t.fd, &t.n, NULL) < 0)
 		return;
-	for (size_t i = 0; i < n; i++)
-		note_fd(o, dir, fd[i]);
+	t.held = xcalloc(t.n, sizeof(*t.held));
+	parallel(t.n, read_fd, &t, NULL);
+	for (size_t i = 0; i < t.n; i++)
+		if (t.held[i].ino)
+			ARRAY_PUSH(o->v, o->n, o->cap, t.held[i]);
+	free(t.held);
+	free(t.fd);
 }
 
 static void note_mappings(struct outsiders *o, const struct proc_dir *dir)
@@ -83,9 +96,12 @@ static void note_mappings(struct outsiders *o, const struct proc_dir *dir)
 
 	if (proc_maps_read(dir, &vma, &n, NULL) < 0)
 		return;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		struct held h = { HELD_MEMORY, vma[i].ino, proc_id(dir), true };
+
 		if (vma[i].shared && vma[i].path && is_shared_memory(vma[i].path))
-			note(o, HELD_MEMORY, vma[i].ino, proc_id(dir), true);
+			ARRAY_PUSH(o->v, o->n, o->cap, h);
+	}
 }
 
 static void note_task(struct outsiders *o, pid_t pid, bool fds, bool mappings)
@@ -111,6 +127,11 @@ static void outsiders_release(struct outsiders *o)
 struct pids {
 	pid_t *v;
 	size_t n, cap;
+};
+
+struct own {
+	struct pids tree;
+	atomic_bool pipes, memory;
 };
 
 static void add_tree(struct pids *tree, pid_t pid, int depth)
@@ -156,23 +177,33 @@ static void look_at_all_but(struct outsiders *o, const struct pids *tree, bool f
 	}
 }
 
+/* Whether the tree has pipes and shared memory at all. */
+static int look_at_own(void *arg, size_t i, struct err *err)
+{
+	struct own *own = arg;
+	struct outsiders found = { .insiders = true };
+
+	note_task(&found, own->tree.v[i], true, true);
+	if (any(&found, HELD_PIPE))
+		own->pipes = true;
+	if (any(&found, HELD_MEMORY))
+		own->memory = true;
+	outsiders_release(&found);
+	return 0;
+}
+
 void files_early(struct file_save *s, pid_t root)
 {
 	enum { DEPTH = 64 };
-	struct outsiders own = {};
-	struct pids tree = {};
-	bool memory;
+	struct own own = {};
 
-	add_tree(&tree, root, DEPTH);
-	for (size_t i = 0; i < tree.n; i++)
-		note_task(&own, tree.v[i], true, true);
-	memory = any(&own, HELD_MEMORY);
-	if (memory || any(&own, HELD_PIPE)) {
+	add_tree(&own.tree, root, DEPTH);
+	parallel(own.tree.n, look_at_own, &own, NULL);
+	if (own.memory || own.pipes) {
 		file_state(s)->outsiders = xcalloc(1, sizeof(*s->state->outsiders));
-		look_at_all_but(s->state->outsiders, &tree, true, memory);
+		look_at_all_but(s->state->outsiders, &own.tree, true, own.memory);
 	}
-	outsiders_release(&own);
-	free(tree.v);
+	free(own.tree.v);
 }
 
 /* --- when it matters ----------------------------------------------------------------------- */
