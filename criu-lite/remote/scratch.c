@@ -162,7 +162,8 @@ int scratch_map(struct task *task, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = map_in_task(task, r->scratch, SCRATCH_PAGE, PROT_READ | PROT_EXEC, MAP_FIXED, err);
-	if (rc == 0)
+	/* A thread that is out already may fork before the leader has unmapped it. */
+	if (rc == 0 && task->n_threads > 1)
 		rc = call(task, r->chain, dont_fork, &ret, err);
 	return rc < 0 ? rc : share(task, err);
 }
