@@ -9,17 +9,27 @@
 
 #define PLAN_ALIGN 16
 
-/* Nothing is cleared, so that a plan of a few rows touches a few pages: there is one a thread. */
+/* There is one a thread, and most have a few rows: what is never used should cost nothing. */
+enum { FIRST_ROWS = 16, FIRST_DATA = 256 };
+
+static void grow_rows(struct plan *p, size_t cap)
+{
+	p->row = xreallocarray(p->row, cap, sizeof(*p->row));
+	p->note = xreallocarray(p->note, cap, sizeof(*p->note));
+	p->cap_rows = cap;
+}
+
+static void grow_data(struct plan *p, size_t cap)
+{
+	p->data = xreallocarray(p->data, cap, 1);
+	p->cap_data = cap;
+}
+
 void plan_init(struct plan *p, uint64_t addr, size_t max_rows, size_t max_data)
 {
-	*p = (struct plan) {
-		.row = xmalloc(max_rows * sizeof(*p->row)),
-		.note = xmalloc(max_rows * sizeof(*p->note)),
-		.max_rows = max_rows,
-		.data = xmalloc(max_data),
-		.max_data = max_data,
-		.addr = addr,
-	};
+	*p = (struct plan) { .max_rows = max_rows, .max_data = max_data, .addr = addr };
+	grow_rows(p, FIRST_ROWS);
+	grow_data(p, FIRST_DATA);
 }
 
 void plan_release(struct plan *p)
@@ -49,9 +59,12 @@ bool plan_fits(const struct plan *p, size_t rows, size_t bytes)
 size_t plan_add_row(struct plan *p, enum plan_judge judge, const char *what,
 		    const uint64_t nr_args[7])
 {
-	struct plan_row *row = &p->row[p->n];
+	struct plan_row *row;
 
 	assert(p->n < p->max_rows);
+	if (p->n == p->cap_rows)
+		grow_rows(p, 2 * p->cap_rows);
+	row = &p->row[p->n];
 	*row = (struct plan_row) { .nr = nr_args[0], .ret = PLAN_UNRUN };
 	memcpy(row->arg, nr_args + 1, sizeof(row->arg));
 	if (judge != PLAN_MAY)
@@ -65,6 +78,8 @@ uint64_t plan_put(struct plan *p, const void *bytes, size_t len)
 	uint64_t at = p->addr + p->len;
 
 	assert(plan_fits(p, 0, len));
+	if (p->len + rounded(len) > p->cap_data)
+		grow_data(p, 2 * (p->len + rounded(len)));
 	memset(p->data + p->len, 0, rounded(len));
 	if (bytes)
 		memcpy(p->data + p->len, bytes, len);
@@ -79,7 +94,7 @@ uint64_t plan_put_str(struct plan *p, const char *s)
 
 void *plan_at(const struct plan *p, uint64_t addr)
 {
-	assert(addr >= p->addr && addr - p->addr < p->max_data);
+	assert(addr >= p->addr && addr - p->addr < p->len);
 	return p->data + (addr - p->addr);
 }
 

@@ -59,9 +59,9 @@ struct plan_note {
 struct plan {
 	struct plan_row *row;
 	struct plan_note *note;
-	size_t n, max_rows;
+	size_t n, cap_rows, max_rows;
 	char *data;
-	size_t len, max_data;
+	size_t len, cap_data, max_data;
 	uint64_t addr; /* of data[0] in the tracee */
 };
 
@@ -86,7 +86,7 @@ size_t plan_add_row(struct plan *p, enum plan_judge judge, const char *what,
  * tracee's address of it. */
 uint64_t plan_put(struct plan *p, const void *bytes, size_t len);
 uint64_t plan_put_str(struct plan *p, const char *s);
-/* The tool's copy of what lies at the tracee's address @addr. */
+/* The tool's copy of what lies at the tracee's address @addr, until more is put. */
 void *plan_at(const struct plan *p, uint64_t addr);
 
 /* After the run: 0, or the first row's errno with "what: text" in @err. */

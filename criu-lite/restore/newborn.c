@@ -338,7 +338,7 @@ int nursery_flush(struct nursery *h, struct err *err)
 	return rc;
 }
 
-/* A thread's plan is 30 KiB: those of thousands are not kept. */
+/* Those of thousands of threads are not kept. */
 void nursery_forget_plans(struct nursery *h)
 {
 	for (size_t i = 0; i < h->n; i++) {
