@@ -2,6 +2,7 @@
 #include "images/chain-internal.h"
 #include "images/img-internal.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -31,18 +32,21 @@ static int check_file(int dirfd, const SdFileSum *s, struct err *err)
 	return 0;
 }
 
+static int check_file_of(void *arg, size_t i, struct err *err)
+{
+	const struct chain_link *link = arg;
+
+	return check_file(link->dirfd, link->info->files[i], err);
+}
+
 int chain_check(const struct chain_links *l, struct err *err)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		const SdCheckpoint *info = l->link[i].info;
+		struct chain_link *link = &l->link[i];
+		int rc = link->info ? parallel(link->info->n_files, check_file_of, link, err) : 0;
 
-		for (size_t k = 0; info && k < info->n_files; k++) {
-			int rc = check_file(l->link[i].dirfd, info->files[k], err);
-
-			if (rc < 0)
-				return err_add(err, rc == -ENOENT ? -EBADMSG : rc, "%s",
-					       l->link[i].name);
-		}
+		if (rc < 0)
+			return err_add(err, rc == -ENOENT ? -EBADMSG : rc, "%s", link->name);
 	}
 	return 0;
 }

@@ -37,12 +37,13 @@ static size_t block_len(uint64_t size, uint64_t at, size_t block)
 
 int sum_file(int fd, const char *name, uint64_t *size, uint64_t *hash, struct err *err)
 {
-	scoped void *buf = xmalloc(SUM_BLOCK);
+	scoped void *buf = NULL;
 	XXH3_state_t *state;
 	int rc = length_of(fd, name, size, err);
 
 	if (rc < 0)
 		return rc;
+	buf = xmalloc(block_len(*size, 0, SUM_BLOCK) + 1);
 	state = XXH3_createState();
 	XXH3_64bits_reset(state);
 	for (uint64_t at = 0; at < *size && !rc; at += SUM_BLOCK) {

@@ -1,6 +1,7 @@
 /* load.c - from image files to a tree that has been checked. */
 #include "criu-lite/restore/load.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/arch/x86-64/machine.h"
 #include "proto/pstree.pb-c.h"
 
@@ -165,23 +166,45 @@ static int read_state(struct task *t, struct err *err)
 	return 0;
 }
 
-static int read_cores(struct loaded *l, struct err *err)
+struct cores {
+	struct loaded *l;
+	struct thread **thread;
+};
+
+static int read_one_core(void *arg, size_t i, struct err *err)
 {
+	struct cores *c = arg;
+
+	return read_core(c->l, c->thread[i], err);
+}
+
+/* Of the leaders, or of all others. */
+static int read_cores_of(struct loaded *l, bool leaders, struct err *err)
+{
+	scoped struct thread **all = NULL;
+	struct cores c = { .l = l };
+	size_t n = 0, cap = 0;
 	struct task *t;
 	struct thread *th;
 
-	for_each_task (t, &l->tree) {
-		int rc = read_core(l, task_leader(t), err);
+	for_each_task (t, &l->tree)
+		for_each_thread (th, t)
+			if ((th == task_leader(t)) == leaders)
+				ARRAY_PUSH(all, n, cap, th);
+	c.thread = all;
+	return parallel(n, read_one_core, &c, err);
+}
 
+/* The leaders' first: they say whether there are others to speak of. */
+static int read_cores(struct loaded *l, struct err *err)
+{
+	struct task *t;
+	int rc = read_cores_of(l, true, err);
+
+	for_each_task (t, &l->tree)
 		if (!rc)
 			rc = read_state(t, err);
-		for_each_thread (th, t)
-			if (!rc && !th->core)
-				rc = read_core(l, th, err);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	return rc < 0 ? rc : read_cores_of(l, false, err);
 }
 
 static struct thread *thread_of(const struct tree *tree, const SdTaskExtra *e)
