@@ -70,13 +70,19 @@ static bool is_dying(const struct proc_stat *st)
 	return strchr("ZX", st->state) || st->flags & PF_EXITING || was_killed(st->pid);
 }
 
+/* Much sooner known than whose it is. */
+static bool is_there(pid_t pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
 /* One that has just ended is on its way out: its parent gets a moment to wait for it. */
 static int check(pid_t pid, struct err *err)
 {
 	struct timespec ms = { .tv_nsec = 1000000 };
 	struct proc_stat st;
 
-	for (int i = 0; stat_of(pid, &st); i++) {
+	for (int i = 0; is_there(pid) && stat_of(pid, &st); i++) {
 		if (i == DYING_MS || !is_dying(&st))
 			return pid_taken(pid, err);
 		nanosleep(&ms, NULL);
