@@ -52,6 +52,10 @@ done
 "$here/two" list | while read -r c; do
 	echo "fire/two-$(echo "$c" | tr _ -) $limit $here/two $c"
 done
+echo "fire/rearmed-wp-async $limit $here/rearmed wp-async"
 for how in missing cut flipped lying linked; do
 	echo "fire/bad-images-$how $limit $here/bad-images $how $times"
+done
+for how in fields files links; do
+	echo "fire/hostile-$how $limit $here/hostile $how"
 done

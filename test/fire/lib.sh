@@ -172,6 +172,7 @@ restore_elsewhere()
 	"$fire/judge" "$1/work/$2" alive
 	rc=$?
 	kill -9 "$root"
+	[ ! -e "$1/work/$2.pids" ] || xargs kill -9 <"$1/work/$2.pids" 2>/dev/null
 	exit $rc
 }
 

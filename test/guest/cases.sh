@@ -24,6 +24,7 @@ echo "guest/soft-dirty-works 60 $BUILD/test/soft-dirty"
 # Emulation is slow: restore some of the checkpoints only.
 tracker guest/tracker/soft-dirty 900 soft-dirty "1 4"
 tracker guest/tracker/wp-async 900 wp-async "1 9"
+echo "guest/rearmed-soft-dirty 600 $here/../fire/rearmed soft-dirty"
 while read -r story victim params; do
 	[ "$params" = - ] && params=''
 	echo "guest/criu-lite/$story 240 $here/criu-lite.sh $story $victim $(echo "$params" | tr , ' ')"

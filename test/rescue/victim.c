@@ -263,6 +263,7 @@ static void drop_device(char *line)
 		device += strcspn(device, " ") + 1;
 	path = device + strcspn(device, " ") + 1;
 	path += strcspn(path, " \n");
+	path += strspn(path, " "); /* fewer behind a longer number */
 	memmove(device, path, strlen(path) + 1);
 }
 
