@@ -157,16 +157,13 @@ static int check_fs(struct file_build *b, const struct task *task, struct err *e
 	return 0;
 }
 
-static int check_table(struct file_build *b, struct task *task, struct err *err)
+static int check_rows(struct file_build *b, struct task *task, struct err *err)
 {
-	int rc = check_fs(b, task, err);
-
-	if (rc < 0)
-		return rc;
 	if (task->n_fdinfo)
 		qsort(task->fdinfo, task->n_fdinfo, sizeof(*task->fdinfo), compare_rows);
 	for (size_t i = 0; i < task->n_fdinfo; i++) {
-		rc = check_row(b, task, task->fdinfo[i], err);
+		int rc = check_row(b, task, task->fdinfo[i], err);
+
 		if (rc < 0)
 			return rc;
 		if (i && task->fdinfo[i]->fd == task->fdinfo[i - 1]->fd)
@@ -174,6 +171,16 @@ static int check_table(struct file_build *b, struct task *task, struct err *err)
 				       task->fdinfo[i]->fd);
 	}
 	return 0;
+}
+
+static int check_table(struct file_build *b, struct task *task, struct err *err)
+{
+	int rc = check_fs(b, task, err);
+
+	if (rc < 0)
+		return err_add(err, rc, "fs-%d.img", task->pid);
+	rc = check_rows(b, task, err);
+	return rc < 0 && task->ids ? err_add(err, rc, "fdinfo-%u.img", task->ids->files_id) : rc;
 }
 
 static const struct file_kind *builder_of(FdTypes type)

@@ -70,9 +70,10 @@ static int fifo_load(struct file_build *b, struct err *err)
 static int check_path(const RegFileEntry *reg, struct err *err)
 {
 	struct stat st;
+	int rc = file_name_check(reg, err);
 
-	if (reg->name[0] != '/')
-		return err_set(err, -EBADMSG, "%s: not an absolute path", reg->name);
+	if (rc < 0)
+		return rc;
 	if (stat(reg->name, &st) < 0)
 		return err_errno(err, "%s", reg->name);
 	if (!S_ISFIFO(st.st_mode))

@@ -100,8 +100,9 @@ static int check_path(const struct file_build *b, const RegFileEntry *reg, struc
 	if (reg->has_ext && reg->ext)
 		return err_set(err, ERR_REFUSED,
 			       "%s: a file that leads out of the tree has no path", reg->name);
-	if (reg->name[0] != '/')
-		return err_set(err, -EBADMSG, "%s: not an absolute path", reg->name);
+	rc = file_name_check(reg, err);
+	if (rc < 0)
+		return rc;
 	if (reg->flags & ~LASTING_FLAGS)
 		return err_set(err, ERR_REFUSED, "%s: open flags %#o are not supported", reg->name,
 			       reg->flags & ~LASTING_FLAGS);

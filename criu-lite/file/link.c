@@ -121,6 +121,23 @@ void file_reg_fill(RegFileEntry *reg, const char *path, const struct stat *st, u
 	}
 }
 
+/* The kernel tells a file's place without ways around: they are no mistake of a writer's. */
+int file_name_check(const RegFileEntry *reg, struct err *err)
+{
+	const char *at = reg->name;
+	size_t n;
+
+	if (*at != '/')
+		return err_set(err, -EBADMSG, "files.img: %s: not an absolute path", reg->name);
+	for (; at[0] && strcmp(reg->name, "/"); at += n) {
+		n = strcspn(++at, "/");
+		if (!n || !strncmp(at, "..", n))
+			return err_set(err, -EBADMSG, "files.img: %s: a path with detours",
+				       reg->name);
+	}
+	return 0;
+}
+
 /* --- by link ---------------------------------------------------------------------- */
 
 static int compare_links(const void *pa, const void *pb)

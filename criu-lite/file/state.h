@@ -67,6 +67,8 @@ int file_copy(const struct task *task, int fd, struct err *err);
  */
 int file_path_check(const char *path, const struct stat *st, uint64_t mount, struct err *err);
 /* Fill in name, size, mode (and pos) of a REG message. */
+/* Of an image: absolute, and the way that the kernel tells it: no ".", no "..". */
+int file_name_check(const RegFileEntry *reg, struct err *err);
 void file_reg_fill(RegFileEntry *reg, const char *path, const struct stat *st, uint64_t pos);
 
 /* A character device that can simply be opened again. */

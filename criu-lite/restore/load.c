@@ -358,9 +358,11 @@ static int check_unique(const struct tree *tree, struct err *err)
 		qsort(all, n, sizeof(*all), by_number);
 	for (size_t i = 0; i < n; i++) {
 		if (all[i] <= 0)
-			return err_set(err, -EBADMSG, "%d is no number of a task", all[i]);
+			return err_set(err, -EBADMSG, "pstree.img: %d is no number of a task",
+				       all[i]);
 		if (i && all[i] == all[i - 1])
-			return err_set(err, -EBADMSG, "two threads have the number %d", all[i]);
+			return err_set(err, -EBADMSG, "pstree.img: two threads have the number %d",
+				       all[i]);
 	}
 	return 0;
 }
@@ -410,12 +412,13 @@ static int check_task(const struct task *t, struct err *err)
 	if (t->state == TASK_DEAD)
 		return check_dead(t, err);
 	if (t->state != TASK_ALIVE && t->state != TASK_STOPPED)
-		return err_set(err, -EBADMSG, "task %d: state %d is unknown", t->pid, t->state);
+		return err_set(err, -EBADMSG, "core-%d.img: task state %d is unknown", t->pid,
+			       t->state);
 	for_each_thread (th, t) {
 		int rc = check_thread(th, err);
 
 		if (rc < 0)
-			return rc;
+			return err_add(err, rc, "core-%d.img", th->tid);
 	}
 	return 0;
 }
@@ -426,9 +429,9 @@ int tree_check(const struct tree *tree, struct err *err)
 	int rc;
 
 	if (!tree->n_tasks)
-		return err_set(err, -EBADMSG, "there is no task");
+		return err_set(err, -EBADMSG, "pstree.img: there is no task");
 	if (tree->task[0]->ppid)
-		return err_set(err, -EBADMSG, "the first task, %d, is not the root",
+		return err_set(err, -EBADMSG, "pstree.img: the first task, %d, is not the root",
 			       tree->task[0]->pid);
 	rc = check_unique(tree, err);
 	if (rc < 0)

@@ -65,6 +65,15 @@ static void mapped_files(const struct builder *b, const MmEntry *mm)
 	}
 }
 
+static int mm_check(struct builder *b, const struct task *task, struct err *err)
+{
+	int rc = exe_check(b, task->mm, err);
+
+	if (!rc)
+		rc = vmas_check(b, task->mm, err);
+	return rc < 0 ? err_add(err, rc, "mm-%d.img", task->pid) : 0;
+}
+
 static int load_task(struct builder *b, struct task *task, struct err *err)
 {
 	struct task_memory *m = memory_of(task);
@@ -74,9 +83,7 @@ static int load_task(struct builder *b, struct task *task, struct err *err)
 	if (!task->mm)
 		rc = img_read_one(&task->mm, err, b->dirfd, "mm-%d.img", task->pid);
 	if (!rc)
-		rc = exe_check(b, task->mm, err);
-	if (!rc)
-		rc = vmas_check(b, task->mm, err);
+		rc = mm_check(b, task, err);
 	if (!rc)
 		mapped_files(b, task->mm);
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);

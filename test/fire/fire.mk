@@ -2,11 +2,15 @@
 #   make check-fire       a short choice of them
 #   make stress-fire      all; KILLS=N kills of each victim (default 250)
 FIRE_BIN = $(TESTBIN)/fire
-FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover stranger grove victim judge victim-go)
+FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover stranger lie grove victim judge victim-go)
 
 $(FIRE_BIN)/trap $(FIRE_BIN)/mover $(FIRE_BIN)/stranger: $(FIRE_BIN)/%: test/fire/%.c
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
+
+$(FIRE_BIN)/lie: test/fire/lie.c $(call below,images)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -pie -o $@ $< -Wl,--start-group $(call below,images) -Wl,--end-group $(LIBS)
 
 $(FIRE_BIN)/grove: test/fire/grove.c test/rescue/report.h
 	@mkdir -p $(@D)
