@@ -20,6 +20,7 @@
 
 #define PID_LIMIT      (1u << 22) /* the kernel's PID_MAX_LIMIT */
 #define VFORK_WAIT     3000000	  /* ns until a thread that does not stop is looked at */
+#define STOP_WAIT      2000000000 /* ns at most until a task is seen to have stopped */
 #define LAST_WAIT      100	  /* ms for threads that never stopped, when letting go */
 #define TASKS_A_SECOND 200	  /* whose plans are surely collected in that time */
 #define LEADER_ENDED   "its first thread has ended while others go on"
@@ -666,6 +667,23 @@ static int thaw_task(struct task *task, enum thaw how, struct err *err)
 	return rc;
 }
 
+/*
+ * None of them runs an instruction of its own before it stops, but it takes a processor to
+ * stop on: who asks right after us shall see it done.
+ */
+static void see_stopped(const struct tree *tree)
+{
+	const struct timespec nap = { .tv_nsec = 100000 };
+	uint64_t limit = now_ns() + STOP_WAIT;
+	struct proc_stat stat;
+	struct task *task;
+
+	for_each_live_task (task, tree)
+		while (proc_stat_read(task->proc, &stat, NULL) == 0 && !strchr("TZX", stat.state) &&
+		       now_ns() < limit)
+			nanosleep(&nap, NULL);
+}
+
 int tree_thaw(struct tree *tree, enum thaw how, struct err *err)
 {
 	struct task *task;
@@ -680,6 +698,8 @@ int tree_thaw(struct tree *tree, enum thaw how, struct err *err)
 			err_set(err, rc, "%s", each.text);
 		}
 	}
+	if (how == THAW_STOP)
+		see_stopped(tree);
 	release_tool(tree);
 	return rc;
 }

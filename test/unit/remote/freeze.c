@@ -328,7 +328,7 @@ static void thaw_can_stop_or_kill(void **state)
 	freeze(&tree, pid);
 	assert_int_equal(tree_thaw(&tree, THAW_STOP, &err), 0);
 	tree_release(&tree);
-	WAIT_FOR(state_of(pid) == 'T');
+	assert_int_equal(state_of(pid), 'T');
 	freeze(&tree, pid);
 	assert_int_equal(tree_thaw(&tree, THAW_KILL, &err), 0);
 	tree_release(&tree);
