@@ -65,7 +65,9 @@ cases()
 		for tracker in wp-async hash none; do
 			echo "tracker/$tracker 200 $here/tracker.sh $tracker"
 		done
-		echo "tracker/waves 200 $here/waves.sh wp-async"
+		for victim in waves remaps; do
+			echo "tracker/$victim 200 $here/waves.sh $victim wp-async"
+		done
 		# Before Linux 6.7.
 		for tracker in hash none; do
 			echo "tracker/$tracker-without-pagemap-scan 200 WITHOUT=pagemap-scan" \

@@ -93,6 +93,16 @@ case_quiet_says_nothing()
 	end_victim
 }
 
+# Giving back much memory takes the kernel a while.
+case_killed_is_ended()
+{
+	start_victim anon pages=80000
+	dump --kill
+	state=$(sed 's/.*) \(.\).*/\1/' "/proc/$pid/stat")
+	[ "${state:-Z}" = Z ] || fail "after sd-dump --kill it is still there, in state $state"
+	gone
+}
+
 case_why_a_dump_is_full()
 {
 	start_victim anon pages=10

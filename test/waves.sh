@@ -1,13 +1,13 @@
 #!/bin/sh
-# A victim that writes all the time is checkpointed again and again; what each checkpoint
+# A victim that writes, or maps, all the time is checkpointed again and again; what each checkpoint
 # holds of it must be of one moment.
 # Before one of them a dump fails, because somebody else traces the victim, which is stopped and
 # so writes nothing any more: the next is none the less an increment, and has all that was written.
-#   waves.sh TRACKER [CHECKPOINTS]
+#   waves.sh VICTIM TRACKER [CHECKPOINTS]
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib/common.sh"
-tracker=$1
-last=${2:-10}
+tracker=$2
+last=${3:-10}
 stopped=5
 
 until_true()
@@ -34,7 +34,7 @@ fails_once()
 	wait $tracer
 }
 
-start_victim waves
+start_victim "$1"
 n=1
 while [ "$n" -le "$last" ]; do
 	end=''

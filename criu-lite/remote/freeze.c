@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <linux/kcmp.h>
 #include <sched.h>
 #include <string.h>
@@ -18,11 +19,12 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define PID_LIMIT      (1u << 22) /* the kernel's PID_MAX_LIMIT */
-#define VFORK_WAIT     3000000	  /* ns until a thread that does not stop is looked at */
-#define STOP_WAIT      2000000000 /* ns at most until a task is seen to have stopped */
-#define LAST_WAIT      100	  /* ms for threads that never stopped, when letting go */
-#define TASKS_A_SECOND 200	  /* whose plans are surely collected in that time */
+#define PID_LIMIT      (1u << 22)  /* the kernel's PID_MAX_LIMIT */
+#define VFORK_WAIT     3000000	   /* ns until a thread that does not stop is looked at */
+#define STOP_WAIT      2000000000  /* ns at most until a task is seen to have stopped */
+#define KILL_WAIT      10000000000 /* ns at most until a killed task has ended */
+#define LAST_WAIT      100	   /* ms for threads that never stopped, when letting go */
+#define TASKS_A_SECOND 200	   /* whose plans are surely collected in that time */
 #define LEADER_ENDED   "its first thread has ended while others go on"
 
 struct freeze {
@@ -684,6 +686,20 @@ static void see_stopped(const struct tree *tree)
 			nanosleep(&nap, NULL);
 }
 
+/* Giving memory back takes a killed task a while, and its pid is taken until then. */
+static void see_ended(const struct tree *tree)
+{
+	uint64_t limit = now_ns() + KILL_WAIT, now;
+	struct task *task;
+
+	for_each_live_task (task, tree) {
+		struct pollfd ended = { .fd = task->pidfd, .events = POLLIN };
+
+		now = now_ns();
+		poll(&ended, 1, now < limit ? (int)((limit - now) / 1000000) : 0);
+	}
+}
+
 int tree_thaw(struct tree *tree, enum thaw how, struct err *err)
 {
 	struct task *task;
@@ -700,6 +716,8 @@ int tree_thaw(struct tree *tree, enum thaw how, struct err *err)
 	}
 	if (how == THAW_STOP)
 		see_stopped(tree);
+	if (how == THAW_KILL)
+		see_ended(tree);
 	release_tool(tree);
 	return rc;
 }

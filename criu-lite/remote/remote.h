@@ -36,7 +36,10 @@ int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 /* When the first thread was interrupted, in ns of CLOCK_MONOTONIC; 0 when nothing is held. */
 uint64_t tree_frozen_since(const struct tree *tree);
 
-/* Let every thread go on (leave first if entered). @how stops or kills instead. */
+/*
+ * Let every thread go on (leave first if entered). @how stops or kills instead; killed
+ * tasks have ended on return, those that the kernel holds for longer than 10 s apart.
+ */
 enum thaw { THAW_RUN, THAW_STOP, THAW_KILL };
 int tree_thaw(struct tree *tree, enum thaw how, struct err *err);
 

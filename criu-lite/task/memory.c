@@ -470,10 +470,18 @@ static int look_for_watchers(struct saver *s, struct task *task, struct err *err
 	return rc;
 }
 
+/* What was read early may have been so of mappings that are gone, with others in their place. */
+static int refused_early(struct saver *s, const struct task *task, size_t refused, struct err *err)
+{
+	if (!task->memory->early || s->refusals->n == refused)
+		return 0;
+	return err_set(err, -EAGAIN, "its mappings were not looked at in the freeze");
+}
+
 int memory_look(struct saver *s, struct task *task, struct err *err)
 {
 	scoped struct proc_vma *vma = NULL;
-	size_t n, cap = 0;
+	size_t n, cap = 0, refused = s->refusals->n;
 	int rc;
 
 	rc = proc_maps_read(task->proc, &vma, &n, err);
@@ -485,6 +493,8 @@ int memory_look(struct saver *s, struct task *task, struct err *err)
 		rc = save_vmas(s, task, vma, n, &cap, err);
 	if (!rc)
 		rc = save_guards(task, &cap, err);
+	if (!rc)
+		rc = refused_early(s, task, refused, err);
 	if (rc < 0)
 		return err_add(err, rc, "task %d", task->pid);
 	return 0;

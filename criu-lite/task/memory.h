@@ -28,7 +28,10 @@ void memory_early(struct saver *s, pid_t root);
  * those that are likely to be read in the freeze get room.
  */
 void memory_precopy(struct saver *s);
-/* VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved. */
+/*
+ * VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved.
+ * -EAGAIN: perhaps so only because of what memory_early has read.
+ */
 int memory_look(struct saver *s, struct task *task, struct err *err);
 /* Reads the pages of the tree, for pagemap-PID, pagemap-shmem-ID, pages-N in s->dirfd; counts in s. */
 int memory_save(struct saver *s, struct err *err);

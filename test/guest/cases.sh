@@ -14,7 +14,7 @@ if [ "${GUEST:-guest}" = stress-guest ]; then
 	done
 	tracker stress-guest/tracker/soft-dirty-without-pagemap-scan 3600 soft-dirty 2 pagemap-scan
 	for program in python xz; do
-		echo "stress-guest/real/$program 1800 TRACKER=soft-dirty SMALLER=4 PATIENCE=10" \
+		echo "stress-guest/real/$program 1800 TRACKER=soft-dirty PATIENCE=10" \
 			"$here/../real/$program"
 	done
 	exit
