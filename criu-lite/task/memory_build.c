@@ -13,10 +13,11 @@
 #include <sys/syscall.h>
 
 #define MAP_FLAGS_KEPT (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE)
-#define GROUP_MAX      64   /* mappings of one file that share a descriptor */
-#define FILES_OPEN_MAX 200  /* at once in the tool, for mappings */
-#define UFFD_PAGES     1024 /* of a task: filling fewer is done before one is open */
-#define VMA_NAME_MAX   80   /* of PR_SET_VMA_ANON_NAME, with the NUL */
+#define GROUP_MAX      64	     /* mappings of one file that share a descriptor */
+#define ANON_GROUP_MAX (64ull << 20) /* bytes */
+#define FILES_OPEN_MAX 200	     /* at once in the tool, for mappings */
+#define UFFD_PAGES     1024	     /* of a task: filling fewer is done before one is open */
+#define VMA_NAME_MAX   80	     /* of PR_SET_VMA_ANON_NAME, with the NUL */
 
 /* --- reading -------------------------------------------------------------------- */
 
@@ -265,15 +266,19 @@ static uint32_t row_flags(const VmaEntry *e)
 	return e->flags & MAP_DROPPABLE ? (flags & ~MAP_PRIVATE) | MAP_DROPPABLE : flags;
 }
 
-static void map_row(const struct builder *b, struct batch *batch, const VmaEntry *e)
+/* Until its pages are in it. */
+static uint32_t first_prot(const struct builder *b, const struct task *task, const VmaEntry *e)
 {
-	uint32_t prot = e->prot;
-	size_t row;
+	return gets_pages(b, task, e) ? e->prot | PROT_WRITE : e->prot;
+}
 
-	if (gets_pages(b, batch->thread->task, e))
-		prot |= PROT_WRITE;
-	row = plan_add(&batch->plan, PLAN_IS, "mapping memory", SYS_mmap, e->start,
-		       e->end - e->start, prot, row_flags(e), (uint64_t)-1, e->pgoff);
+/* @end: that of the last of a group, see anon_group. */
+static void map_row(const struct builder *b, struct batch *batch, const VmaEntry *e, uint64_t end)
+{
+	size_t row = plan_add(&batch->plan, PLAN_IS, "mapping memory", SYS_mmap, e->start,
+			      end - e->start, first_prot(b, batch->thread->task, e), row_flags(e),
+			      (uint64_t)-1, e->pgoff);
+
 	batch->plan.note[row].expect = e->start;
 	if (is_file(e))
 		batch->plan.row[row].use = 5;
@@ -306,7 +311,7 @@ static int map_files(struct builder *b, struct batch *batch, int tool_pidfd, siz
 		       (uint64_t)tool_pidfd, (uint64_t)fd, 0);
 	batch->plan.row[row].flags |= ROW_KEEP;
 	for (size_t k = 0; k < n; k++)
-		map_row(b, batch, vma[k]);
+		map_row(b, batch, vma[k], vma[k]->end);
 	row = plan_add(&batch->plan, PLAN_MUST, "closing a mapped file", SYS_close, (uint64_t)-1);
 	batch->plan.row[row].use = 1;
 	return 0;
@@ -323,13 +328,39 @@ static bool is_dense(const struct task *task, const VmaEntry *e)
 	return pages >= all - all / 8;
 }
 
-static int map_anon(struct builder *b, struct batch *batch, const VmaEntry *e, struct err *err)
+static bool is_plain(const VmaEntry *e)
 {
+	return is_mapped(e) && e->status & VMA_ANON_PRIVATE &&
+	       !(e->flags & (MAP_GROWSDOWN | MAP_HUGETLB)) &&
+	       !(e->has_madv && e->madv & 1ull << MADV_HUGEPAGE);
+}
+
+/*
+ * Mappings from @i on that the kernel would make one as long as nothing but their protection
+ * will tell them apart: one call is enough for all. Not for too much at once, which a kernel
+ * that guesses what it has could refuse though it would give the parts.
+ */
+static size_t anon_group(const struct builder *b, const struct task *task, size_t i)
+{
+	VmaEntry *const *v = task->mm->vmas + i;
+	size_t n = 1, left = task->mm->n_vmas - i;
+	uint32_t prot = first_prot(b, task, v[0]);
+
+	while (n < left && is_plain(v[0]) && is_plain(v[n]) && v[n]->start == v[n - 1]->end &&
+	       v[n]->end - v[0]->start <= ANON_GROUP_MAX && row_flags(v[n]) == row_flags(v[0]) &&
+	       first_prot(b, task, v[n]) == prot)
+		n++;
+	return n;
+}
+
+static int map_anon(struct builder *b, struct batch *batch, size_t i, size_t n, struct err *err)
+{
+	const VmaEntry *e = batch->thread->task->mm->vmas[i];
 	int rc = batch_room(batch, 2, 0, err);
 
 	if (rc < 0)
 		return rc;
-	map_row(b, batch, e);
+	map_row(b, batch, e, batch->thread->task->mm->vmas[i + n - 1]->end);
 	if (e->has_madv && e->madv & 1ull << MADV_HUGEPAGE && is_dense(batch->thread->task, e))
 		plan_add(&batch->plan, PLAN_MUST, "MADV_HUGEPAGE", SYS_madvise, e->start,
 			 e->end - e->start, MADV_HUGEPAGE);
@@ -399,7 +430,8 @@ int memory_map(struct builder *b, struct batch *batch, int tool_pidfd, struct er
 		if (!is_mapped(e))
 			continue;
 		if (!is_file(e)) {
-			rc = map_anon(b, batch, e, err);
+			n = anon_group(b, batch->thread->task, i);
+			rc = map_anon(b, batch, i, n, err);
 			continue;
 		}
 		n = file_group(mm, i);
