@@ -335,7 +335,7 @@ static int add_dir(struct file_save *s, struct task *task, const char *link, uin
 
 static int collect_fs(struct file_save *s, struct task *task, struct err *err)
 {
-	struct proc_status status = {};
+	const struct proc_status *status;
 	FsEntry *fs = xmalloc(sizeof(*fs));
 	int rc;
 
@@ -345,12 +345,11 @@ static int collect_fs(struct file_save *s, struct task *task, struct err *err)
 	if (!rc)
 		rc = add_dir(s, task, "root", &fs->root_id, err);
 	if (!rc)
-		rc = proc_status_read(task->proc, &status, err);
+		rc = thread_status(task_leader(task), &status, err);
 	if (rc < 0)
 		return rc;
 	fs->has_umask = true;
-	fs->umask = status.umask & 0777;
-	proc_status_release(&status);
+	fs->umask = status->umask & 0777;
 	return 0;
 }
 

@@ -192,6 +192,7 @@ static const struct {
 	{ "NSsid", take_last, AT(ns_sid), OPTIONAL },
 	{ "Kthread", take_bool, AT(kthread), OPTIONAL },
 	{ "VmSize", take_kb, AT(vm_size_kb), OPTIONAL },
+	{ "VmLck", take_kb, AT(vm_locked_kb), OPTIONAL },
 	{ "VmRSS", take_kb, AT(vm_rss_kb), OPTIONAL },
 	{ "VmPTE", take_kb, AT(vm_pte_kb), OPTIONAL },
 	{ "VmSwap", take_kb, AT(vm_swap_kb), OPTIONAL },

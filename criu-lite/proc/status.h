@@ -31,10 +31,11 @@ struct proc_status {
 	uint32_t seccomp_filters; /* since 5.9, else 0 */
 	bool thp_enabled;	  /* PR_SET_THP_DISABLE not set; true where not shown */
 	bool core_dumping;
-	uint64_t untag_mask;				       /* ~0 where not shown */
-	uint32_t x86_features;				       /* bits PROC_X86_* */
-	uint32_t x86_locked;				       /* the same, locked */
-	uint64_t vm_size_kb, vm_rss_kb, vm_swap_kb, vm_pte_kb; /* 0 where the task has no memory */
+	uint64_t untag_mask;   /* ~0 where not shown */
+	uint32_t x86_features; /* bits PROC_X86_* */
+	uint32_t x86_locked;   /* the same, locked */
+	uint64_t vm_size_kb, vm_locked_kb, vm_rss_kb, vm_swap_kb,
+		vm_pte_kb;     /* 0 where the task has no memory */
 	uint8_t *cpus_allowed; /* bit N of byte N / 8 is CPU N; as sched_setaffinity wants it */
 	size_t n_cpus_bytes;   /* a multiple of 8 */
 };

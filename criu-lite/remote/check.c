@@ -188,15 +188,10 @@ static int check_thread(const struct thread *t, const struct check *c, struct er
 static int read_status(void *arg, size_t i, struct err *err)
 {
 	struct thread **all = arg, *t = all[i];
-	struct proc_status *status = xcalloc(1, sizeof(*status));
-	int rc = proc_status_read_thread(t->task->proc, t->tid, status, err);
+	const struct proc_status *status;
+	int rc = thread_status(t, &status, err);
 
-	if (rc < 0) {
-		free(status);
-		return err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid);
-	}
-	t->status = status;
-	return 0;
+	return rc < 0 ? err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid) : 0;
 }
 
 static int read_all_status(const struct tree *tree, struct err *err)

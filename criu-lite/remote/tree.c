@@ -49,6 +49,20 @@ void tree_threads(const struct tree *tree, struct thread ***all, size_t *n)
 			ARRAY_PUSH(*all, *n, cap, t);
 }
 
+int thread_status(struct thread *t, const struct proc_status **status, struct err *err)
+{
+	if (!t->status) {
+		struct proc_status read;
+		int rc = proc_status_read_thread(t->task->proc, t->tid, &read, err);
+
+		if (rc < 0)
+			return rc;
+		t->status = xmemdup(&read, sizeof(read));
+	}
+	*status = t->status;
+	return 0;
+}
+
 static void thread_free(struct thread *t)
 {
 	if (t->core)

@@ -8,6 +8,7 @@
 #ifndef REMOTE_TREE_H
 #define REMOTE_TREE_H
 
+#include "base/err.h"
 #include "proto/core.pb-c.h"
 #include "proto/criu-lite.pb-c.h"
 #include "proto/files.pb-c.h"
@@ -84,6 +85,8 @@ struct tree {
 struct task *tree_add_task(struct tree *tree, pid_t pid);
 struct thread *task_add_thread(struct task *task, pid_t tid);
 struct task *tree_find(const struct tree *tree, pid_t pid);
+/* What /proc said of it when the tree had stopped; read now if that was not done. Stays owned by it. */
+int thread_status(struct thread *t, const struct proc_status **status, struct err *err);
 /* All threads of all live tasks, in order; free(*all). */
 void tree_threads(const struct tree *tree, struct thread ***all, size_t *n);
 /* Frees messages and memory; what remote holds must have been let go before. */

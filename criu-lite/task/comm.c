@@ -13,7 +13,7 @@ enum { COMM_MAX = 15 };
 static int comm_look(struct saver *s, struct thread *t, struct err *err)
 {
 	const struct proc_status *st;
-	int rc = look_status(t, &st, err);
+	int rc = thread_status(t, &st, err);
 
 	if (rc < 0)
 		return rc;

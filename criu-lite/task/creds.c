@@ -90,7 +90,7 @@ static int label_look(struct saver *s, struct thread *t, struct err *err)
 static int creds_look(struct saver *s, struct thread *t, struct err *err)
 {
 	const struct proc_status *st;
-	int rc = look_status(t, &st, err);
+	int rc = thread_status(t, &st, err);
 
 	if (rc < 0)
 		return rc;

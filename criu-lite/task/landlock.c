@@ -192,7 +192,7 @@ static int landlock_look(struct saver *s, struct thread *t, struct err *err)
 {
 	const struct proc_status *st;
 	struct decoys *d = NULL;
-	int rc = look_status(t, &st, err);
+	int rc = thread_status(t, &st, err);
 
 	if (!rc)
 		rc = decoys_of(s, &d, err);

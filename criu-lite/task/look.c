@@ -46,20 +46,6 @@ int look_dir(struct saver *s, struct thread *t, struct proc_dir **dir, struct er
 	return 0;
 }
 
-int look_status(struct thread *t, const struct proc_status **st, struct err *err)
-{
-	if (!t->status) {
-		struct proc_status status;
-		int rc = proc_status_read_thread(t->task->proc, t->tid, &status, err);
-
-		if (rc < 0)
-			return rc;
-		t->status = xmemdup(&status, sizeof(status));
-	}
-	*st = t->status;
-	return 0;
-}
-
 int look_stat(struct saver *s, struct thread *t, const struct proc_stat **st, struct err *err)
 {
 	struct look *l = look_of(s);

@@ -22,8 +22,6 @@ struct look_self {
 };
 
 int look_dir(struct saver *s, struct thread *t, struct proc_dir **dir, struct err *err);
-/* Read when the tree had stopped, and kept by the thread. */
-int look_status(struct thread *t, const struct proc_status **st, struct err *err);
 int look_stat(struct saver *s, struct thread *t, const struct proc_stat **st, struct err *err);
 int look_self(struct saver *s, const struct look_self **self, struct err *err);
 /* The label of @dir's task as /proc/PID/attr/current has it, without newline; NULL: none. */

@@ -54,21 +54,6 @@ static int take_auxv(struct thread *t, MmEntry *mm, struct err *err)
 	return 0;
 }
 
-/* VmLck of /proc/PID/status. */
-static int locked_kb(const struct proc_dir *dir, uint64_t *kb, struct err *err)
-{
-	scoped char *text = NULL;
-	const char *line;
-	size_t len;
-	int rc = proc_read(dir, "status", &text, &len, err);
-
-	if (rc < 0)
-		return rc;
-	line = strstr(text, "\nVmLck:");
-	*kb = line ? strtoull(line + strlen("\nVmLck:"), NULL, 10) : 0;
-	return 0;
-}
-
 static bool known_before(const struct task_memory *m, const struct proc_smap *v)
 {
 	for (size_t i = 0; i < m->n_smaps; i++)
@@ -85,12 +70,17 @@ static int take_lock_future(struct thread *t, struct err *err)
 {
 	struct task_memory *m = memory_of(t->task);
 	scoped struct proc_smap *v = NULL;
-	uint64_t now;
+	struct proc_status now;
+	uint64_t now_kb;
 	size_t n;
-	int rc = locked_kb(t->task->proc, &now, err);
+	int rc = proc_status_read(t->task->proc, &now, err);
 
-	if (rc < 0 || now <= m->locked_kb)
+	if (rc < 0)
 		return rc;
+	now_kb = now.vm_locked_kb;
+	proc_status_release(&now);
+	if (now_kb <= m->locked_kb)
+		return 0;
 	rc = proc_smaps_read(t->task->proc, &v, &n, err);
 	for (size_t i = 0; !rc && i < n; i++) {
 		if (!(v[i].flags & VMF_BIT(VMF_LO)) || known_before(m, &v[i]))
@@ -106,15 +96,17 @@ static int take_lock_future(struct thread *t, struct err *err)
 static int mm_look(struct saver *s, struct thread *t, struct err *err)
 {
 	MmEntry *mm = memory_mm(t->task);
+	const struct proc_status *status;
 	const struct proc_stat *st;
 	int rc = look_stat(s, t, &st, err);
 
+	if (!rc)
+		rc = thread_status(t, &status, err);
 	if (rc < 0)
 		return rc;
 	take_places(mm, st);
-	rc = locked_kb(t->task->proc, &memory_of(t->task)->locked_kb, err);
-	if (!rc)
-		rc = take_auxv(t, mm, err);
+	memory_of(t->task)->locked_kb = status->vm_locked_kb;
+	rc = take_auxv(t, mm, err);
 	if (rc < 0)
 		return rc;
 	rc = file_add_link(s->files, t->task, "exe", O_RDONLY, &mm->exe_file_id, err);

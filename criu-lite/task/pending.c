@@ -123,7 +123,7 @@ static int pending_look(struct saver *s, struct thread *t, struct err *err)
 	const struct proc_status *st;
 	char name[LOOK_NAME];
 	size_t cap = 0;
-	int rc = look_status(t, &st, err);
+	int rc = thread_status(t, &st, err);
 
 	if (!rc)
 		rc = delivery_look(t, own, &cap, err);

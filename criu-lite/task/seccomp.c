@@ -92,7 +92,7 @@ static int seccomp_look(struct saver *s, struct thread *t, struct err *err)
 {
 	ThreadCoreEntry *th = t->core->thread_core;
 	const struct proc_status *st;
-	int rc = look_status(t, &st, err);
+	int rc = thread_status(t, &st, err);
 
 	if (rc < 0)
 		return rc;

@@ -41,7 +41,7 @@ static int unsupported_look(struct saver *s, struct thread *t, struct err *err)
 {
 	const struct proc_status *st;
 	char name[LOOK_NAME];
-	int rc = look_status(t, &st, err);
+	int rc = thread_status(t, &st, err);
 
 	if (rc < 0)
 		return rc;
