@@ -58,6 +58,13 @@ int files_collect(struct file_save *s, struct err *err);
  * with a text that does not name the task: "deleted file X is not supported". */
 int file_add_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
 		  uint32_t *id, struct err *err);
+/* The same for a link whose target has been looked at already. */
+struct file_target {
+	const char *link, *path; /* of /proc/PID; where it leads */
+	const struct stat *st;
+};
+int file_add_target(struct file_save *s, struct task *task, const struct file_target *target,
+		    uint32_t flags, uint32_t *id, struct err *err);
 /*
  * A shared anonymous mapping or memfd mapping: its MEMFD entry, see memfd.h. @flags: O_RDWR only
  * where the mapping may be made writable, since it then forbids F_SEAL_WRITE.

@@ -207,19 +207,31 @@ static int add_path(struct file_save *s, const struct link_at *at, uint32_t flag
 	return 0;
 }
 
+int file_add_target(struct file_save *s, struct task *task, const struct file_target *target,
+		    uint32_t flags, uint32_t *id, struct err *err)
+{
+	struct link_at at = { .path = target->path, .st = *target->st };
+
+	/* Of other files the mount makes no difference, see file_path_check. */
+	if (S_ISDIR(at.st.st_mode))
+		at.mount = mount_of(proc_dirfd(task->proc), target->link, 0);
+	return add_path(s, &at, flags, id, err);
+}
+
 int file_add_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
 		  uint32_t *id, struct err *err)
 {
 	scoped char *path = NULL;
-	int dir = proc_dirfd(task->proc), rc = proc_readlink(task->proc, link, &path, err);
-	struct link_at at = { .path = path };
+	struct stat st;
+	struct file_target target = { .link = link, .st = &st };
+	int rc = proc_readlink(task->proc, link, &path, err);
 
 	if (rc < 0)
 		return rc;
-	if (fstatat(dir, link, &at.st, 0) < 0)
+	if (fstatat(proc_dirfd(task->proc), link, &st, 0) < 0)
 		return err_errno(err, "%s (%s): stat", link, path);
-	at.mount = mount_of(dir, link, 0);
-	return add_path(s, &at, flags, id, err);
+	target.path = path;
+	return file_add_target(s, task, &target, flags, id, err);
 }
 
 void file_links_release(struct file_save *s)

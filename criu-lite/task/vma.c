@@ -156,7 +156,9 @@ static int add_file(const struct look_at *l, struct mapped_file *f, struct err *
 		return 0;
 	}
 	rc = f->memfd ? file_add_memfd_link(l->s->files, l->task, link, f->flags, &f->id, err)
-		      : file_add_link(l->s->files, l->task, link, f->flags, &f->id, err);
+		      : file_add_target(l->s->files, l->task,
+					&(struct file_target) { link, target, &st }, f->flags,
+					&f->id, err);
 	if (rc == ERR_REFUSED) {
 		refuse(l->s->refusals, "task %d: memory at %#" PRIx64 ": %s", l->task->pid,
 		       l->v->start, err ? err->text : "this file is not supported");
