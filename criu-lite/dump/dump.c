@@ -159,15 +159,13 @@ static int enter(struct story *d, struct err *err)
 {
 	struct freeze_options fo = { .timeout_ms = d->opt->timeout_ms,
 				     .unprotected = d->opt->unprotected };
-	struct task *task;
 	int rc;
 
 	phase(&d->phases, "track");
 	rc = track_begin(d->track, &d->tree, err);
 	phase(&d->phases, "enter");
-	for_each_live_task (task, &d->tree)
-		if (!rc)
-			rc = remote_enter(task, &fo, err);
+	if (!rc)
+		rc = remote_enter_all(&d->tree, &fo, err);
 	if (rc < 0)
 		return rc;
 	phase(&d->phases, "ask");

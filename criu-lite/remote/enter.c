@@ -7,6 +7,7 @@
  * is, the two doors say; nothing behind them does.
  */
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "base/step.h"
 #include "criu-lite/arch/x86-64/frame.h"
 #include "criu-lite/remote/inside.h"
@@ -147,12 +148,10 @@ static int stand_in_runner(struct task *task, struct err *err)
 	return rc;
 }
 
-int remote_enter(struct task *task, const struct freeze_options *opt, struct err *err)
+static int go_in(struct task *task, struct err *err)
 {
-	int rc = prepare(task, opt, err);
+	int rc = stand_at_chain(task, err);
 
-	if (rc == 0)
-		rc = stand_at_chain(task, err);
 	if (rc == 0)
 		rc = scratch_map(task, err);
 	if (rc == 0)
@@ -160,6 +159,44 @@ int remote_enter(struct task *task, const struct freeze_options *opt, struct err
 	if (rc < 0 && task->remote->inside)
 		remote_leave(task, NULL);
 	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}
+
+struct entering {
+	const struct freeze_options *opt;
+	struct task **task;
+};
+
+static int prepare_one(void *arg, size_t i, struct err *err)
+{
+	struct entering *e = arg;
+	int rc = prepare(e->task[i], e->opt, err);
+
+	return rc < 0 ? err_add(err, rc, "task %d", e->task[i]->pid) : 0;
+}
+
+int remote_enter(struct task *task, const struct freeze_options *opt, struct err *err)
+{
+	struct entering e = { .opt = opt, .task = &task };
+	int rc = prepare_one(&e, 0, err);
+
+	return rc < 0 ? rc : go_in(task, err);
+}
+
+/* To look for room is only reading, unlike what comes then, which ptrace(2) lets one thread do. */
+int remote_enter_all(const struct tree *tree, const struct freeze_options *opt, struct err *err)
+{
+	scoped struct task **live = xcalloc(tree->n_tasks, sizeof(*live));
+	struct entering e = { .opt = opt, .task = live };
+	struct task *task;
+	size_t n = 0;
+	int rc;
+
+	for_each_live_task (task, tree)
+		live[n++] = task;
+	rc = parallel(n, prepare_one, &e, err);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = go_in(live[i], err);
+	return rc;
 }
 
 /* A thread that could not be brought back; 0: none. */

@@ -49,6 +49,8 @@ int tree_thaw(struct tree *tree, enum thaw how, struct err *err);
  * free in the task before and after; it is not in the maps read before.
  */
 int remote_enter(struct task *task, const struct freeze_options *opt, struct err *err);
+/* The same for every live task of a tree; after an error some are entered. */
+int remote_enter_all(const struct tree *tree, const struct freeze_options *opt, struct err *err);
 int remote_leave(struct task *task, struct err *err);
 
 /* An empty plan whose data address is right for the leader of @task. */
