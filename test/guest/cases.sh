@@ -35,7 +35,8 @@ done <<-END
 	their_parent anon pages=300,holes=0,maps=any
 	crit shared-anon -
 	cpuinfo single -
-	precopy single maps=any
+	precopy anon pages=300,holes=0,maps=any
+	inherit single -
 END
 grep -v '^#' "$here/list" | while read -r story victim params; do
 	[ "$params" = - ] && params=''

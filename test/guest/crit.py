@@ -16,7 +16,7 @@ import sys
 import pycriu.images
 from pycriu.images import pb2dict
 
-# The messages of the image that is being decoded, without what crit does not know.
+# The messages of the image that is being decoded, as they were read.
 messages = []
 depth = 0
 decode_message = pb2dict.pb2dict
@@ -25,10 +25,9 @@ decode_message = pb2dict.pb2dict
 def note_message(message, *args, **kwargs):
     global depth
     if depth == 0:
-        known = type(message)()
-        known.CopyFrom(message)
-        known.DiscardUnknownFields()
-        messages.append(known.SerializeToString())
+        copy = type(message)()
+        copy.CopyFrom(message)
+        messages.append(copy)
     depth += 1
     try:
         return decode_message(message, *args, **kwargs)
@@ -37,6 +36,14 @@ def note_message(message, *args, **kwargs):
 
 
 pb2dict.pb2dict = note_message
+
+
+def known(message):
+    """What of it crit has names for, as bytes."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    copy.DiscardUnknownFields()
+    return copy.SerializeToString()
 
 
 def exceptions(path):
@@ -51,10 +58,13 @@ def decode(image):
 
 
 def round_trip(image):
-    decoded, known = decode(image)
-    again, known_again = decode(pycriu.images.dumps(decode(image)[0]))
-    if decoded != again or known != known_again:
+    """The messages as they were, and the image that crit makes of them."""
+    decoded, before = decode(image)
+    encoded = pycriu.images.dumps(decode(image)[0])
+    again, after = decode(encoded)
+    if decoded != again or [known(m) for m in before] != [m.SerializeToString() for m in after]:
         raise ValueError("encoded again it is another image")
+    return before, encoded
 
 
 def bad_files(folder, excepted):
@@ -88,4 +98,5 @@ def main():
     sys.exit(bool(failed) or not passed)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -119,38 +119,65 @@ crit()
 	end_victim
 }
 
-# Not the other way: criu 3.17.1 counts fewer state components here than XCR0 has (0x215, not
-# 0x21f) and takes ours for too many.
 cpuinfo()
 {
-	images 1
+	images 1 2
 	by "$theirs" cpuinfo dump -D "$dir/1"
 	by "$ours" cpuinfo check -D "$dir/1"
+	by "$ours" cpuinfo dump -D "$dir/2"
+	by "$theirs" cpuinfo check -D "$dir/2"
+	for d in 1 2; do
+		"$BUILD/sd-image" show --json "$dir/$d/cpuinfo.img" | jq '.entries[0].x86_entry[0].xfeatures_mask' \
+			>"$dir/mask-$d"
+	done
+	cmp "$dir/mask-1" "$dir/mask-2" || fail "other components: $(cat "$dir"/mask-?)"
 	end_victim
 }
 
-# A person's script, with the one and the other: the same directories, and what is in them.
+# What a script hands on to a job that it restores, whoever dumps and whoever restores.
+inherit()
+{
+	end_victim
+	for pair in "$theirs $theirs" "$ours $theirs" "$theirs $ours" "$ours $ours"; do
+		mkdir "$dir/case"
+		# shellcheck disable=SC2086
+		CASE_DIR=$dir/case PATIENCE=100 /usr/bin/python3 -B "$here/inherit/inherit.py" script $pair || {
+			cat "$dir"/case/images/*.log
+			fail "inherit: $pair"
+		}
+		rm -r "$dir/case"
+	done
+}
+
+# A person's script, with the one and the other: the same directories, and what is in them. The
+# victim has written a third of its pages before, and writes few afterwards.
 precopy()
 {
+	pages=$(echo "$params" | sed -n 's/.*pages=\([0-9]*\).*/\1/p')
 	for program in "$theirs" "$ours"; do
 		by "$here/../scripts/precopy-criu" -n 3 "$program" "$pid" "$dir/by-${program##*/}"
 		killed
 		comes_back "$program" "$dir/by-${program##*/}/last"
 		rm -f "$dir/ready" "$dir/go"
-		start_victim "$name" maps=any
+		start_victim $params
 		# Names with the pid in them differ; criu writes an empty seccomp.img, too.
 		(cd "$dir/by-${program##*/}" && find . -name '*.img' ! -name 'criu-lite*' ! -name 'timens*' ! -name seccomp.img |
 			sed 's/-[0-9]*\.img/-N.img/' | sort) >"$dir/list-${program##*/}"
+		ls "$dir/by-${program##*/}" >"$dir/dirs-${program##*/}"
 	done
 	diff "$dir/list-criu" "$dir/list-criu-lite" || fail "different images"
+	diff "$dir/dirs-criu" "$dir/dirs-criu-lite" || fail "different rounds"
 	for d in 1 last; do
 		a=$(cat "$dir/by-criu/$d"/pages-*.img | wc -c)
 		b=$(cat "$dir/by-criu-lite/$d"/pages-*.img | wc -c)
 		echo "$d: criu $((a / 4096)) pages, criu-lite $((b / 4096))"
 		[ $b -le $((a + a / 4 + 65536)) ] || fail "$d: criu wrote $a bytes, we wrote $b"
+		[ $d = 1 ] && [ $((b / 4096)) -lt $((pages / 3)) ] && fail "$d: pages are missing"
+		[ $d = last ] && [ $((b / 4096)) -gt $((pages / 3)) ] && fail "$d: no increment"
 	done
 	end_victim
 }
 
+params=$*
 start_victim "$@"
 $story
