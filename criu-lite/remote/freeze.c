@@ -686,17 +686,28 @@ static void see_stopped(const struct tree *tree)
 			nanosleep(&nap, NULL);
 }
 
+/*
+ * A thread that died before it could be detached is ours to wait for, and its task has not
+ * ended before that is done. The leader is its parent's, which is told when we end.
+ */
+static void bury_threads(const struct task *task)
+{
+	for (size_t i = 1; i < task->n_threads; i++)
+		waitpid(task->thread[i]->tid, NULL, __WALL | WNOHANG);
+}
+
 /* Giving memory back takes a killed task a while, and its pid is taken until then. */
 static void see_ended(const struct tree *tree)
 {
-	uint64_t limit = now_ns() + KILL_WAIT, now;
+	uint64_t limit = now_ns() + KILL_WAIT;
 	struct task *task;
 
 	for_each_live_task (task, tree) {
 		struct pollfd ended = { .fd = task->pidfd, .events = POLLIN };
 
-		now = now_ns();
-		poll(&ended, 1, now < limit ? (int)((limit - now) / 1000000) : 0);
+		do
+			bury_threads(task);
+		while (poll(&ended, 1, 1) == 0 && now_ns() < limit);
 	}
 }
 

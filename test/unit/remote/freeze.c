@@ -337,6 +337,40 @@ static void thaw_can_stop_or_kill(void **state)
 }
 
 /* A stop signal that comes while we are inside takes effect afterwards, unless it was undone. */
+static void *sit_along(void *arg)
+{
+	__atomic_fetch_add(&shared->go, 1, __ATOMIC_SEQ_CST);
+	for (;;)
+		pause();
+	return arg;
+}
+
+/* Some of them die before they can be detached; their task has ended all the same. */
+static void killed_with_its_threads(void **state)
+{
+	enum { THREADS = 20 };
+	pid_t pid = spawn();
+	struct tree tree = {};
+	struct pollfd ended;
+	struct err err = {};
+	pthread_t t;
+
+	if (pid == 0) {
+		for (int i = 0; i < THREADS; i++)
+			pthread_create(&t, NULL, sit_along, NULL);
+		sit(0);
+	}
+	WAIT_FOR(shared->pid[0] && shared->go == THREADS);
+	ended = (struct pollfd) { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	assert_true(ended.fd >= 0);
+	freeze(&tree, pid);
+	assert_int_equal(tree_thaw(&tree, THAW_KILL, &err), 0);
+	tree_release(&tree);
+	assert_int_equal(poll(&ended, 1, 0), 1);
+	close(ended.fd);
+	end(pid);
+}
+
 static void stop_signals_are_not_lost(void **state)
 {
 	pid_t pid = spawn();
@@ -834,6 +868,7 @@ int main(void)
 		T(says_whose_once),
 		T(a_tree_is_described),
 		T(thaw_can_stop_or_kill),
+		T(killed_with_its_threads),
 		T(stop_signals_are_not_lost),
 		T(vfork_child_goes_on_to_exec),
 		T(vfork_for_ever_is_told_and_let_go),
