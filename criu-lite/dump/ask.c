@@ -5,7 +5,8 @@
 
 #include <assert.h>
 
-enum { MAX_KINDS = 64 };
+/* MOST_*: what one kind asks at the most, see kind.h. */
+enum { MAX_KINDS = 64, MOST_ROWS = 64, MOST_BYTES = 4096 };
 
 static size_t count_kinds(void)
 {
@@ -67,22 +68,49 @@ int kinds_look(struct saver *s, struct err *err)
 	return 0;
 }
 
-/* What a thread was asked: the kinds' cookies, in table order. */
+/* What a thread was asked by its last plan: kinds from @first up to @end, and all their cookies. */
 struct asked {
+	size_t first, end;
 	uint64_t cookie[MAX_KINDS];
 };
 
+static bool is_asked(const struct task_kind *k, bool leader)
+{
+	return k->ask && (leader || k->every_thread);
+}
+
+/*
+ * The next kinds, as many as one plan takes. How much a kind asks is known when it has asked, so
+ * there is room for one more, which is taken back.
+ */
 static void thread_ask(struct thread *t, struct plan *p, bool leader, struct asked *asked)
 {
-	for (size_t i = 0; task_kinds[i]; i++)
-		if (task_kinds[i]->ask && (leader || task_kinds[i]->every_thread))
-			asked->cookie[i] = task_kinds[i]->ask(t, p);
+	size_t rows = p->max_rows, bytes = p->max_data, i;
+
+	asked->first = asked->end;
+	p->max_rows += MOST_ROWS;
+	p->max_data += MOST_BYTES;
+	for (i = asked->first; task_kinds[i]; i++) {
+		size_t n = p->n, len = p->len;
+
+		if (!is_asked(task_kinds[i], leader))
+			continue;
+		asked->cookie[i] = task_kinds[i]->ask(t, p);
+		if (p->n <= rows && p->len <= bytes)
+			continue;
+		p->n = n;
+		p->len = len;
+		break;
+	}
+	p->max_rows = rows;
+	p->max_data = bytes;
+	asked->end = i;
 }
 
 static int thread_save(struct saver *s, struct thread *t, struct plan *p, bool leader,
 		       const struct asked *asked, struct err *err)
 {
-	for (size_t i = 0; task_kinds[i]; i++) {
+	for (size_t i = asked->first; i < asked->end; i++) {
 		const struct task_kind *k = task_kinds[i];
 		int rc;
 
@@ -95,39 +123,65 @@ static int thread_save(struct saver *s, struct thread *t, struct plan *p, bool l
 	return 0;
 }
 
-/* All leaders work on their plans at once; then each one's answers are read. */
-static int leaders_ask(struct saver *s, struct err *err)
-{
-	size_t n = s->tree->n_tasks;
-	scoped struct plan *plan = xcalloc(n, sizeof(*plan));
-	scoped struct asked *asked = xcalloc(n, sizeof(*asked));
+/* Of one task: its leader's plan, one after the other. */
+struct leading {
 	struct task *task;
+	struct plan plan;
+	struct asked asked;
+};
+
+/* All leaders work on their plans at once; then each one's answers are read. */
+static int leaders_round(struct saver *s, struct leading *l, size_t n, struct err *err)
+{
 	int rc = 0;
 
-	for_each_live_task (task, s->tree) {
-		remote_plan_init(task, &plan[task_i]);
-		thread_ask(task_leader(task), &plan[task_i], true, &asked[task_i]);
-		rc = task_named(task, remote_start(task, &plan[task_i], err), err);
+	for (size_t i = 0; i < n; i++) {
+		remote_plan_init(l[i].task, &l[i].plan);
+		thread_ask(task_leader(l[i].task), &l[i].plan, true, &l[i].asked);
+		rc = remote_start(l[i].task, &l[i].plan, err);
 		if (rc < 0)
-			goto out;
+			return task_named(l[i].task, rc, err);
 	}
-	for_each_live_task (task, s->tree) {
-		rc = remote_finish(task, &plan[task_i], err);
+	for (size_t i = 0; i < n; i++) {
+		rc = remote_finish(l[i].task, &l[i].plan, err);
 		if (!rc)
-			rc = plan_judge(&plan[task_i], err);
-		rc = task_named(task, rc, err);
+			rc = plan_judge(&l[i].plan, err);
 		if (rc < 0)
-			goto out;
+			return task_named(l[i].task, rc, err);
 	}
-	for_each_live_task (task, s->tree) {
-		rc = thread_save(s, task_leader(task), &plan[task_i], true, &asked[task_i], err);
-		rc = task_named(task, rc, err);
-		if (rc < 0)
-			goto out;
+	for (size_t i = 0; !rc && i < n; i++) {
+		rc = thread_save(s, task_leader(l[i].task), &l[i].plan, true, &l[i].asked, err);
+		rc = task_named(l[i].task, rc, err);
 	}
-out:
-	for (size_t i = 0; i < n; i++)
-		plan_release(&plan[i]);
+	return rc;
+}
+
+/* How many are left: those with kinds that the last plan had no room for. */
+static size_t unfinished(struct leading *l, size_t n)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		plan_release(&l[i].plan);
+		if (task_kinds[l[i].asked.end])
+			l[left++] = l[i];
+	}
+	return left;
+}
+
+static int leaders_ask(struct saver *s, struct err *err)
+{
+	scoped struct leading *l = xcalloc(s->tree->n_tasks, sizeof(*l));
+	struct task *task;
+	size_t n = 0;
+	int rc = 0;
+
+	for_each_live_task (task, s->tree)
+		l[n++].task = task;
+	while (!rc && n) {
+		rc = leaders_round(s, l, n, err);
+		n = unfinished(l, n);
+	}
 	return rc;
 }
 
@@ -149,6 +203,8 @@ static int group_answer(struct thread *t, struct plan *p, void *arg, struct err 
 	struct group *g = arg;
 	int rc = plan_judge(p, err);
 
+	/* What every thread is asked has room in one plan. */
+	assert(!task_kinds[g->asked[t->index].end]);
 	if (!rc)
 		rc = thread_save(g->s, t, p, false, &g->asked[t->index], err);
 	return whose(t, rc, err);
