@@ -518,11 +518,51 @@ case_options_that_are_needed()
 	cl dump -R -t $pid -D "$dir/a" --manage-cgroups=full --cgroup-root /x
 	cl dump -t $pid -D "$dir/a" --external 'mnt[]' --root / --file-locks
 	gone
+	unshare --uts "$BUILD/criu-lite" restore -d -D "$dir/a" --join-ns uts:1 >"$dir/said" 2>&1 && fail "another namespace"
+	grep -q -- "--join-ns uts:1: .*that is another one" "$dir/said" || fail "$(cat "$dir/said")"
+	cl_fails "not of the form NS:PID" restore -D "$dir/a" -J net
+	cl_fails "nowhere: No such file" restore -D "$dir/a" -J "net:$dir/nowhere"
+	cl_fails "--lsm-profile selinux:strange: labels are not set" restore -D "$dir/a" --lsm-profile selinux:strange
+	cl_fails "not of the form TYPE:LABEL" restore -D "$dir/a" --lsm-profile strange
 	touch "$dir/a/cgroup.img"
 	cl_fails "--manage-cgroups: cgroup.img" restore -d -D "$dir/a" --manage-cgroups
 	rm "$dir/a/cgroup.img"
 	comes_back "$dir/a" --inherit-fd 'fd[1]:pipe:[1]' --file-validation filesize \
-		--manage-cgroups=ignore
+		--manage-cgroups=ignore --join-ns uts:1 -J "net:/proc/1/ns/net" -J ipc:1,more
+}
+
+# With --close, nobody is told; every other descriptor of the caller's stays open.
+case_close()
+{
+	images a
+	start_victim anon pages=10
+	cl dump -R -t $pid -D "$dir/a" --close 7 --status-fd 7 7>"$dir/status"
+	grep -q "^Warn .*status descriptor 7" "$dir/said" || fail "$(cat "$dir/said")"
+	[ -s "$dir/status" ] && fail "it was not closed"
+	cl dump -R -t $pid -D "$dir/a" --close 8 --status-fd 7 7>"$dir/status"
+	[ -s "$dir/status" ] || fail "it was closed"
+	end_victim
+}
+
+# The exit code answers, whatever the answer is; without extras all that `check` asks of a kernel.
+case_features()
+{
+	for feature in mnt_id mem_dirty_track aio_remap timerfd tun tun_ns userns fdinfo_lock \
+		seccomp_suspend seccomp_filters loginuid cgroupns autofs tcp_half_closed compat_cr \
+		uffd uffd-noncoop can_map_vdso sk_ns sk_unix_file net_diag_raw nsid link_nsid \
+		kcmp_epoll timens external_net_ns clone3_set_tid newifindex nftables has_ipt_legacy \
+		pidfd_store ns_pid apparmor_stacking network_lock_nftables sockopt_buf_lock \
+		memfd_hugetlb move_mount_set_group openat2 get_rseq_conf ipv6_freebind pagemap_scan \
+		timer_cr_ids overlayfs_maps breakpoints pagemap_scan_guard_pages; do
+		criu_lite check --feature $feature >"$dir/said" 2>&1
+		case $?:$(cat "$dir/said") in
+		"0:$feature is supported" | "1:$feature is not supported") ;;
+		*) fail "$feature: $(cat "$dir/said")" ;;
+		esac
+	done
+	for feature in mnt_id timerfd ns_pid seccomp_filters mem_dirty_track; do
+		cl check --feature $feature
+	done
 }
 
 case_config_files()

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- cgroups ------------------------------------------------------------------------------- */
@@ -66,6 +67,72 @@ static int restore_cgroups(const struct criu_args *a, int dirfd, struct err *err
 	return 0;
 }
 
+/* --- what a tree is to be in --------------------------------------------------------------- */
+
+/* "NS:PID" or "NS:FILE", perhaps with more behind a comma. Ours is where a tree comes back anyway. */
+static int check_join(const char *arg, struct err *err)
+{
+	const char *where = strchr(arg, ':');
+	int ns = where ? (int)(where - arg) : 0, len = where ? (int)strcspn(where + 1, ",") : 0;
+	scoped char *own = xasprintf("/proc/self/ns/%.*s", ns, arg), *other = NULL;
+	struct stat ours, theirs;
+
+	if (!ns || !len || memchr(arg, '/', (size_t)ns))
+		return err_set(err, -EINVAL, "--join-ns: '%s' is not of the form NS:PID or NS:FILE",
+			       arg);
+	if (strspn(where + 1, "0123456789") >= (size_t)len)
+		other = xasprintf("/proc/%.*s/ns/%.*s", len, where + 1, ns, arg);
+	else
+		other = xasprintf("%.*s", len, where + 1);
+	if (stat(own, &ours) < 0)
+		return err_errno(err, "--join-ns %s: %s", arg, own);
+	if (stat(other, &theirs) < 0)
+		return err_errno(err, "--join-ns %s: %s", arg, other);
+	if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+		return 0;
+	return err_set(err, ERR_REFUSED,
+		       "--join-ns %s: a tree is restored in the namespaces of this program, and "
+		       "that is another one",
+		       arg);
+}
+
+static size_t read_label(char text[4096])
+{
+	scoped_file f = fopen("/proc/self/attr/current", "re");
+
+	return f ? fread(text, 1, 4095, f) : 0;
+}
+
+/* "TYPE:LABEL". A tree comes back with our own, whichever module that is of. */
+static int check_label(const char *arg, struct err *err)
+{
+	const char *label = strchr(arg, ':');
+	char own[4096] = "";
+
+	if (!label)
+		return err_set(err, -EINVAL, "--lsm-profile: '%s' is not of the form TYPE:LABEL",
+			       arg);
+	if (read_label(own))
+		own[strcspn(own, "\n")] = 0;
+	if (own[0] && !strcmp(label + 1, own))
+		return 0;
+	return err_set(err, ERR_REFUSED,
+		       "--lsm-profile %s: labels are not set, and this program has %s", arg,
+		       own[0] ? own : "none");
+}
+
+static int check_place(const struct criu_args *a, struct err *err)
+{
+	const char *const *join;
+	size_t n = criu_all(a, "join-ns", &join);
+	const char *label = criu_arg(a, "lsm-profile");
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = check_join(join[i], err);
+	return !rc && label ? check_label(label, err) : rc;
+}
+
 /* --- files ------------------------------------------------------------------------------- */
 
 static int check_build_id(const struct criu_args *a, const FileEntry *e, struct err *err)
@@ -105,7 +172,10 @@ int criu_needs_restore(const struct criu_run *run, struct err *err)
 	if (fd < 0)
 		return err_errno(err, "%s", run->images);
 	rc = restore_cgroups(a, fd, err);
-	if (!rc && criu_on(a, "file-validation"))
-		rc = check_files(a, fd, err);
+	if (!rc)
+		rc = check_place(a, err);
+	if (rc < 0 || !criu_on(a, "file-validation"))
+		return rc;
+	rc = check_files(a, fd, err);
 	return rc == -ENOENT ? 0 : rc; /* a restore says better what is missing */
 }

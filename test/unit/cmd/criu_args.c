@@ -238,6 +238,59 @@ static void numbers(void **state)
 	line_free(l);
 }
 
+/* The word behind a verb, and as many as `exec` wants. */
+static void words_behind_the_verb(void **state)
+{
+	static const struct {
+		const char *text, *verb, *sub;
+	} lines[] = {
+		{ "cpuinfo dump", "cpuinfo", "dump" },
+		{ "-v4 cpuinfo -D x check", "cpuinfo", "check" },
+		{ "cpuinfo", "cpuinfo", NULL },
+		{ "swrk 3", "swrk", "3" },
+		{ "exec a b c", "exec", "a" },
+		{ "pre-dump", "pre-dump", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		struct line *l = parse(lines[i].text);
+
+		if (l->rc < 0)
+			fail_msg("%s: %s", lines[i].text, l->err.text);
+		assert_string_equal(l->args.verb->name, lines[i].verb);
+		if (lines[i].sub)
+			assert_string_equal(l->args.sub, lines[i].sub);
+		else
+			assert_null(l->args.sub);
+		line_free(l);
+	}
+}
+
+static void is_taken(const char *text)
+{
+	struct line *l = parse(text);
+
+	if (l->rc < 0)
+		fail_msg("%s: %s", text, l->err.text);
+	line_free(l);
+}
+
+static void values_at_the_edge(void **state)
+{
+	is_taken("dump --cpu-cap=fpu,ins,^all");
+	is_taken("dump -t 4194304");
+	wrong_is("dump -t 4194305", "--tree");
+	is_taken("dump --ghost-limit 8191g");
+	wrong_is("dump --ghost-limit 1KK", "--ghost-limit");
+	wrong_is("dump --ghost-limit 9223372036854775807G", "--ghost-limit");
+	wrong_is("dump --timeout +5", "--timeout");
+	wrong_is("dump --pre-dump-mode spXice",
+		 "--pre-dump-mode: 'spXice' is not valid here: splice read");
+	wrong_is("dump --cpu-cap=fpu,xxx", "valid here: all cpu");
+	wrong_is("dump --cpu-cap=fpu,", "--cpu-cap");
+	wrong_is("dump -t x", "valid here, a number is");
+}
+
 static void what_is_wrong_is_said(void **state)
 {
 	wrong_is("burn", "no verb 'burn'");
@@ -271,6 +324,17 @@ static void put(const char *path, const char *text)
 
 	assert_non_null(f);
 	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* More than any configuration has; or something else by that name. */
+static void put_much(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	for (int i = 0; i < 1 << 20; i++)
+		fputs("#\n", f);
 	assert_int_equal(fclose(f), 0);
 }
 
@@ -335,7 +399,20 @@ static void configuration_files(void **state)
 	l = parse_with("dump", &config);
 	assert_true(l->rc < 0);
 	line_free(l);
+	put(user, "log-file \"\"\n");
+	l = parse_with("dump", &config);
+	assert_int_equal(l->rc, 0);
+	assert_string_equal(criu_arg(&l->args, "log-file"), "");
+	line_free(l);
+	put_much(user);
+	l = parse_with("dump", &config);
+	assert_true(l->rc < 0);
+	assert_non_null(strstr(l->err.text, "is no configuration file"));
+	line_free(l);
 	unlink(user);
+	l = parse_with("dump", &config);
+	assert_int_equal(l->rc, 0);
+	line_free(l);
 	rmdir(dir);
 }
 
@@ -349,6 +426,8 @@ int main(void)
 		cmocka_unit_test(letters),
 		cmocka_unit_test(what_adds_up),
 		cmocka_unit_test(numbers),
+		cmocka_unit_test(words_behind_the_verb),
+		cmocka_unit_test(values_at_the_edge),
 		cmocka_unit_test(what_is_wrong_is_said),
 		cmocka_unit_test(configuration_files),
 	};
