@@ -87,6 +87,7 @@ cases()
 		;;
 	fire | stress-fire)
 		FIRE=$1 "$here/fire/cases.sh"
+		[ $1 = stress-fire ] || "$here/growth.sh" list
 		;;
 	guest | stress-guest)
 		GUEST=$1 "$here/guest/cases.sh"

@@ -1,11 +1,11 @@
 /*
  * trap.c - run a tool and interfere with its n-th system call.
  *
- *	trap [-D DIR] [-w | -c CALL] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N | -S N] PROGRAM [ARG...]
+ *	trap [-D DIR] [-w | -c CALL | -b] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N | -S N] PROGRAM [ARG...]
  *
  * Calls of all its threads are counted, from the first that names DIR on (what
  * the dynamic loader does is no matter of ours); with -w only those that change
- * files below DIR, with -c those of the number CALL. -k kills the tool as it enters call N, or US microseconds
+ * files below DIR, with -c those of the number CALL, with -b those that do not wait for anybody. -k kills the tool as it enters call N, or US microseconds
  * later; -f makes call N fail, with an error that fits it; -s makes a write
  * short, if call N is one, and the next one fail for want of room; after -S the next one works. FILE gets one line:
  * "calls N hit PHASE CALL", then a line "PHASE CALLS" for each phase. Exits as the
@@ -59,7 +59,7 @@ struct thread {
 
 struct trap {
 	const char *dir, *out;
-	bool writes_only, counting;
+	bool writes_only, busy_only, counting;
 	long only_call; /* -1: all */
 	long kill_at, fail_at, short_at;
 	bool room_stays; /* after a short write */
@@ -163,6 +163,20 @@ static bool changes_files(const struct trap *t, const struct user_regs_struct *r
 	case SYS_mkdir:
 		return true;
 	}
+	return false;
+}
+
+/* Called as often as it takes: how often, is a matter of who gets the processor. */
+static bool waits(long nr)
+{
+	static const long waiting[] = { SYS_sched_yield,    SYS_nanosleep, SYS_clock_nanosleep,
+					SYS_futex,	    SYS_poll,	   SYS_ppoll,
+					SYS_wait4,	    SYS_waitid,	   SYS_rt_sigtimedwait,
+					SYS_restart_syscall };
+
+	for (size_t i = 0; i < sizeof(waiting) / sizeof(*waiting); i++)
+		if (nr == waiting[i])
+			return true;
 	return false;
 }
 
@@ -369,6 +383,8 @@ static void on_entry(struct trap *t, struct thread *th)
 	follow_phase(t, &r, path);
 	if (t->writes_only && !changes_files(t, &r))
 		return;
+	if (t->busy_only && waits((long)r.orig_rax))
+		return;
 	if (t->only_call >= 0 && t->only_call != (long)r.orig_rax)
 		return;
 	t->calls++;
@@ -512,13 +528,16 @@ int main(int argc, char **argv)
 	struct trap t = { .dir = "", .hit_call = -1, .only_call = -1 };
 	int o, status;
 
-	while ((o = getopt(argc, argv, "+D:wc:o:k:u:f:e:s:S:")) != -1) {
+	while ((o = getopt(argc, argv, "+D:wbc:o:k:u:f:e:s:S:")) != -1) {
 		switch (o) {
 		case 'D':
 			t.dir = optarg;
 			break;
 		case 'w':
 			t.writes_only = true;
+			break;
+		case 'b':
+			t.busy_only = true;
 			break;
 		case 'c':
 			t.only_call = atol(optarg);
