@@ -5,6 +5,8 @@
 #include "criu-lite/dump/ask.h"
 #include "criu-lite/dump/phases.h"
 #include "criu-lite/dump/write.h"
+#include "criu-lite/proc/proc.h"
+#include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/hold.h"
 #include "criu-lite/task/memory.h"
 #include "criu-lite/track/track.h"
@@ -349,21 +351,49 @@ static int tell_story(struct story *d, SdCheckpoint *c, struct err *err)
 	return rc;
 }
 
+/* @leader: also of its other threads, where they are not known one by one. */
+static bool lives(pid_t pid, bool leader)
+{
+	scoped_proc dir = NULL;
+	struct proc_stat stat = {};
+	int rc = proc_open(&dir, NULL, pid, NULL);
+
+	if (!rc)
+		rc = proc_stat_read(dir, &stat, NULL);
+	if (rc)
+		return rc != -ENOENT && rc != -ESRCH;
+	return stat.state != 'Z' || (leader && stat.num_threads > 1);
+}
+
+/* It may have ended by itself meanwhile, or somebody has killed it. */
+static const char *fate(const struct story *d)
+{
+	bool goes_on = false;
+	struct thread *t;
+
+	if (!d->tree.n_tasks)
+		goes_on = lives(d->opt->pid, true);
+	else
+		for_each_thread (t, d->tree.task[0])
+			goes_on = goes_on || lives(t->tid, false);
+	return goes_on ? "the task goes on" : "the task has ended";
+}
+
 /* What has become of the tree, and what is there now. */
 static int failed(const struct story *d, int rc, struct err *err)
 {
+	const char *task = fate(d);
+
 	if (rc == ERR_REFUSED)
-		return err_add(err, rc, "refused, nothing was written, the task goes on");
+		return err_add(err, rc, "refused, nothing was written, %s", task);
 	if (!d->chain || !chain_published(d->chain))
-		return err_add(err, rc, "the task goes on, the last checkpoint stands");
+		return err_add(err, rc, "%s, the last checkpoint stands", task);
 	if (d->opt->plain)
 		return err_add(err, rc,
-			       "the task goes on, the checkpoint is there, "
-			       "but might not outlive a power cut");
-	return err_add(err, rc,
-		       "the task goes on, checkpoint %u is there, but might not outlive "
-		       "a power cut",
-		       chain_newest(d->chain));
+			       "%s, the checkpoint is there, but might not outlive a power cut",
+			       task);
+	return err_add(err, rc, "%s, checkpoint %u is there, but might not outlive a power cut",
+		       task, chain_newest(d->chain));
 }
 
 static void clean_up(struct story *d)

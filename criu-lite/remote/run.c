@@ -102,7 +102,7 @@ int board_wait(struct task *task, struct thread **t, size_t n, struct err *err)
 	const struct timespec poll = { .tv_nsec = POLL_NS };
 	uint64_t limit = now_ns() + (uint64_t)r->timeout_ms * 1000000;
 
-	for (;;) {
+	for (unsigned int round = 1;; round++) {
 		uint32_t done = __atomic_load_n(&b->done, __ATOMIC_ACQUIRE);
 
 		if (done >= b->target)
@@ -115,6 +115,8 @@ int board_wait(struct task *task, struct thread **t, size_t n, struct err *err)
 
 			if (rc < 0)
 				return rc;
+			if (round % 16 == 0 && tracee_ended(t[i]->tracee))
+				return err_set(err, -ESRCH, "thread %d ended", t[i]->tid);
 		}
 	}
 }

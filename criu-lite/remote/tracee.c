@@ -2,12 +2,15 @@
 #include "criu-lite/remote/tracee.h"
 #include "base/mem.h"
 #include "base/step.h"
+#include "criu-lite/proc/proc.h"
+#include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/remote/seccomp.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -85,10 +88,33 @@ static enum stop judge(struct tracee *t, int status)
 	return STOP_SIGNAL;
 }
 
+/*
+ * A task that was killed: its leader's end is told to nobody before all other threads are
+ * waited for, and that may be ours to do later. The kernel shows it all the same.
+ */
+bool tracee_ended(struct tracee *t)
+{
+	scoped_proc dir = NULL;
+	struct proc_stat stat = {};
+	int rc;
+
+	if (t->gone)
+		return true;
+	rc = proc_open(&dir, NULL, t->tid, NULL);
+	if (!rc)
+		rc = proc_stat_read(dir, &stat, NULL);
+	t->gone = rc == -ENOENT || rc == -ESRCH || (!rc && strchr("ZX", stat.state));
+	return t->gone;
+}
+
 enum stop tracee_poll(struct tracee *t)
 {
 	int status;
-	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
+	pid_t got;
+
+	if (t->gone)
+		return STOP_GONE;
+	got = waitpid(t->tid, &status, __WALL | WNOHANG);
 
 	if (got == 0 || (got < 0 && errno == EINTR))
 		return STOP_NONE;
@@ -106,7 +132,7 @@ int tracee_wait(struct tracee *t, unsigned int timeout_ms, enum stop *stop, stru
 
 	for (unsigned int round = 0;; round++) {
 		*stop = tracee_poll(t);
-		if (*stop == STOP_GONE)
+		if (*stop == STOP_GONE || (round % 128 == 127 && tracee_ended(t)))
 			return err_set(err, -ESRCH, "thread %d ended", t->tid);
 		if (*stop != STOP_NONE)
 			return 0;

@@ -50,6 +50,8 @@ void tracee_interrupt(struct tracee *t);
 
 /* Has it stopped? Never waits. */
 enum stop tracee_poll(struct tracee *t);
+/* Has it, though wait(2) may not say so yet? To be asked when something takes long. */
+bool tracee_ended(struct tracee *t);
 
 /* Wait for the next stop, up to @timeout_ms: -ETIMEDOUT, -ESRCH when it ended. */
 int tracee_wait(struct tracee *t, unsigned int timeout_ms, enum stop *stop, struct err *err);

@@ -4,8 +4,8 @@
 cd "$(dirname "$0")" || exit 1
 here=$PWD
 case ${FIRE:-fire} in
-fire) kills=50 restores=10 step=20 images=20 writes=23 syncs=3 rounds=15 times=1 limit=600 ;;
-stress-fire) kills=${KILLS:-250} restores=200 step=8 images=1 writes=1 syncs=1 rounds=300 times=40 limit=7200 ;;
+fire) kills=50 restores=10 step=20 images=20 writes=23 syncs=3 rounds=15 turns=60 times=1 limit=600 ;;
+stress-fire) kills=${KILLS:-250} restores=200 step=8 images=1 writes=1 syncs=1 rounds=300 turns=3 times=10 limit=7200 ;;
 *) exit 2 ;;
 esac
 
@@ -46,6 +46,9 @@ for how in noroom broken short partly syncs tmpfs; do
 		echo "fire/full-disk-$how-$whole $limit $here/full-disk $how $whole $every"
 	done
 done
+for how in exit killed exec fork thread leader; do
+	echo "fire/turn-$how $limit $here/turn $how $turns"
+done
 for how in exit exec fork thread leader; do
 	echo "fire/vanish-$how $limit $here/vanish $how $rounds"
 done
@@ -53,7 +56,9 @@ done
 	echo "fire/two-$(echo "$c" | tr _ -) $limit $here/two $c"
 done
 echo "fire/rearmed-wp-async $limit $here/rearmed wp-async"
-for how in missing cut flipped lying linked; do
+for how in cut flipped lying missing linked; do
+	# What is gone is gone: that is the same each time.
+	case $how in missing | linked) times=1 ;; esac
 	echo "fire/bad-images-$how $limit $here/bad-images $how $times"
 done
 for how in fields files links; do

@@ -1,13 +1,13 @@
 /*
  * trap.c - run a tool and interfere with its n-th system call.
  *
- *	trap [-D DIR] [-w | -c CALL | -b] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N | -S N] PROGRAM [ARG...]
+ *	trap [-D DIR] [-w | -c CALL | -b] [-o FILE] [-k N [-u US] | -f N [-e ERRNO] | -s N | -S N | -x COMMAND -n N] PROGRAM [ARG...]
  *
  * Calls of all its threads are counted, from the first that names DIR on (what
  * the dynamic loader does is no matter of ours); with -w only those that change
  * files below DIR, with -c those of the number CALL, with -b those that do not wait for anybody. -k kills the tool as it enters call N, or US microseconds
  * later; -f makes call N fail, with an error that fits it; -s makes a write
- * short, if call N is one, and the next one fail for want of room; after -S the next one works. FILE gets one line:
+ * short, if call N is one, and the next one fail for want of room; after -S the next one works; -x runs COMMAND while the tool stands at call N. FILE gets one line:
  * "calls N hit PHASE CALL", then a line "PHASE CALLS" for each phase. Exits as the
  * tool does, or with 128 + its signal. What it forks is not followed.
  */
@@ -58,10 +58,10 @@ struct thread {
 };
 
 struct trap {
-	const char *dir, *out;
+	const char *dir, *out, *command;
 	bool writes_only, busy_only, counting;
 	long only_call; /* -1: all */
-	long kill_at, fail_at, short_at;
+	long kill_at, fail_at, short_at, run_at;
 	bool room_stays; /* after a short write */
 	long delay_us;
 	int with; /* this errno, not the one that fits */
@@ -389,6 +389,11 @@ static void on_entry(struct trap *t, struct thread *th)
 		return;
 	t->calls++;
 	t->in_phase[t->phase]++;
+	if (t->calls == t->run_at) {
+		hit(t, th, &r);
+		if (system(t->command) != 0)
+			die(t->command);
+	}
 	if (t->calls == t->kill_at)
 		kill_it(t, th, &r);
 	else if (t->calls == t->fail_at)
@@ -528,7 +533,7 @@ int main(int argc, char **argv)
 	struct trap t = { .dir = "", .hit_call = -1, .only_call = -1 };
 	int o, status;
 
-	while ((o = getopt(argc, argv, "+D:wbc:o:k:u:f:e:s:S:")) != -1) {
+	while ((o = getopt(argc, argv, "+D:wbc:o:k:u:f:e:s:S:x:n:")) != -1) {
 		switch (o) {
 		case 'D':
 			t.dir = optarg;
@@ -556,6 +561,12 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			t.with = atoi(optarg);
+			break;
+		case 'x':
+			t.command = optarg;
+			break;
+		case 'n':
+			t.run_at = atol(optarg);
 			break;
 		case 'S':
 			t.room_stays = true;
