@@ -250,6 +250,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (getenv("FUZZ_SAY")) /* for people: how far an input gets */
 		puts(rc < 0 ? err.text : "could be built");
 	memory_build_release(&b);
+	kinds_build_release(&b);
 	files_build_release(&files);
 	loaded_release(&l);
 	return 0;
