@@ -2,10 +2,12 @@
 #include "criu-lite/proc/maps.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "criu-lite/proc/text.h"
@@ -137,6 +139,18 @@ int proc_maps_read(const struct proc_dir *dir, struct proc_vma **v, size_t *n, s
 		rc = proc_maps_parse(buf, len, v, n, err);
 	}
 	return rc;
+}
+
+bool proc_maps_exceed(const struct proc_dir *dir, size_t n)
+{
+	scoped_fd fd = proc_openat(dir, "maps", O_RDONLY);
+	char piece[4096];
+	size_t lines = 0;
+	ssize_t got;
+
+	while (fd >= 0 && lines <= n && (got = read(fd, piece, sizeof(piece))) > 0)
+		lines += count_lines(piece, (size_t)got) - 1;
+	return lines > n;
 }
 
 ssize_t proc_vma_find(const struct proc_vma *v, size_t n, uint64_t addr)

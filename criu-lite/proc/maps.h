@@ -34,6 +34,8 @@ struct proc_vma {
  */
 int proc_maps_read(const struct proc_dir *dir, struct proc_vma **v, size_t *n, struct err *err);
 int proc_maps_parse(const char *buf, size_t len, struct proc_vma **v, size_t *n, struct err *err);
+/* More than @n of them? Reads no more than it takes to tell; false when it cannot be read. */
+bool proc_maps_exceed(const struct proc_dir *dir, size_t n);
 
 /*
  * One line without its newline. out->path is set to NULL; the name as it stands

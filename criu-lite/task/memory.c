@@ -88,11 +88,7 @@ struct memory_save {
 
 static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
 {
-	scoped struct proc_vma *vma = NULL;
-	size_t n = 0;
-
-	return st->rss > MANY_PAGES || st->vsize > MUCH_SPACE ||
-	       (!proc_maps_read(dir, &vma, &n, NULL) && n > MANY_VMAS);
+	return st->rss > MANY_PAGES || st->vsize > MUCH_SPACE || proc_maps_exceed(dir, MANY_VMAS);
 }
 
 static void early_smaps(struct memory_save *m, const struct proc_dir *dir,
@@ -192,7 +188,7 @@ static uint64_t precopy_one(struct saver *s, const struct busy *b, uint64_t most
 		return 0;
 	task.proc = dir;
 	read = precopy_task(m->precopy, s->track, &task, most);
-	written = track_expect(s->track, dir);
+	written = track_expect(s->track, dir, read > 0 && read < most);
 	m->expected += (written < b->pages ? written : b->pages) * PAGE_SIZE;
 	return read;
 }

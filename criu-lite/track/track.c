@@ -116,7 +116,7 @@ static uint64_t count_pages(int pagemap, const struct pagemap_query *q)
 	return n;
 }
 
-uint64_t track_expect(const struct track *t, const struct proc_dir *dir)
+uint64_t track_expect(const struct track *t, const struct proc_dir *dir, bool armed)
 {
 	const uint64_t there = PAGE_IS_PRESENT | PAGE_IS_SWAPPED, written = t->tracker->written;
 	const struct pagemap_query known = { .mask = written,
@@ -134,7 +134,7 @@ uint64_t track_expect(const struct track *t, const struct proc_dir *dir)
 	pagemap = proc_pagemap_open(dir, NULL);
 	if (pagemap < 0)
 		return 0;
-	n = count_pages(pagemap, &known);
+	n = armed ? 0 : count_pages(pagemap, &known);
 	return written & PAGE_IS_WPALLOWED ? n + count_pages(pagemap, &unknown) : n;
 }
 

@@ -65,9 +65,9 @@ const char *track_name(const struct track *t);
 const char *track_choice(const char *name);
 /*
  * Before the freeze, and so only a guess: how many private pages of the task have been
- * written. UINT64_MAX: as many as there are.
+ * written. UINT64_MAX: as many as there are. @armed: all that was tracked was armed just now.
  */
-uint64_t track_expect(const struct track *t, const struct proc_dir *dir);
+uint64_t track_expect(const struct track *t, const struct proc_dir *dir, bool armed);
 const char *track_full_reason(const struct track *t);
 /* The checkpoint that this one is an increment on: the one that the tracker was armed for, be
  * it the newest or the one restored last. 0: a full dump. */

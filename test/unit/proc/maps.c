@@ -160,6 +160,8 @@ static void smaps_like_maps(void **state)
 		assert_int_equal(proc_smaps_read(dir, &s, &n_s, NULL), 0);
 		assert_true(n > 20);
 		assert_int_equal(n, n_s);
+		assert_true(proc_maps_exceed(dir, n - 1));
+		assert_false(proc_maps_exceed(dir, n));
 		for (size_t i = 0; i < n; i++) {
 			assert_int_equal(v[i].start, s[i].start);
 			assert_int_equal(v[i].end, s[i].end);
