@@ -4,13 +4,18 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define HOLD_MOST ((size_t)128 << 20) /* more is written while it is read */
 #define HOLD_SOME (4 * SPOOL_ROOM)    /* where more would not stay in the cache */
+#define HOLD_IDLE ((size_t)8 << 20)   /* less is not worth a thread */
 
 /* Bytes on their way into their file, or, without bytes, the end of a file. */
 struct job {
@@ -26,10 +31,14 @@ struct spool {
 	char *ring;
 	size_t len, head; /* of the ring; @head: the next room */
 	bool running, hopeless;
+	bool ample; /* room for all that is expected: the caller does not wait, and does not sum */
+	bool fresh; /* nothing lies behind the head yet */
+	bool aside; /* the thread has what time is left over */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t turn; /* something below has changed */
 	struct job *first, **last;
+	struct job *own, **own_last; /* the caller's, not yet behind those */
 	bool end;
 	int rc; /* of the first that failed */
 	struct err err;
@@ -60,27 +69,33 @@ static char *map_ring(size_t len)
 	return p;
 }
 
-struct spool *spool_new(size_t expected)
+/*
+ * The tree waits for the reader and must not wait for the writer as well: while all that is
+ * expected has room, the writer is to have only what processors nobody else wants. That
+ * takes a second one, and permission to end it when the tree goes on.
+ */
+static bool may_write_aside(void)
 {
-	struct spool *s = xcalloc(1, sizeof(*s));
-	bool hold = expected && expected <= HOLD_MOST;
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+	cpu_set_t set;
 
-	s->len = hold ? expected + HOLD_SOME : HOLD_SOME;
-	s->ring = map_ring(s->len);
-	/* Where there is not so much, pages are written while the tree is read. */
-	if (s->ring == MAP_FAILED) {
-		hold = false;
-		s->len = HOLD_SOME;
-		s->ring = map_ring(s->len);
-	}
-	if (s->ring == MAP_FAILED)
-		out_of_memory();
-	if (hold)
-		fault_in(s->ring, expected);
-	s->last = &s->first;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->turn, NULL);
-	return s;
+	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1 &&
+	       syscall(SYS_capget, &head, data) == 0 && data[0].effective & 1u << CAP_SYS_NICE;
+}
+
+static void schedule(struct spool *s, int policy)
+{
+	struct sched_param zero = {};
+
+	pthread_setschedparam(s->thread, policy, &zero);
+}
+
+static void step_forward(struct spool *s)
+{
+	if (s->aside)
+		schedule(s, SCHED_OTHER);
+	s->aside = false;
 }
 
 /* --- one job after the other ----------------------------------------------------- */
@@ -155,13 +170,43 @@ static void start(struct spool *s)
 {
 	sigset_t all, mask;
 
-	for (struct job *j = s->first; j; j = j->next)
+	for (struct job *j = s->first; j && !s->ample; j = j->next)
 		sum_job(j);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &mask);
 	s->running = pthread_create(&s->thread, NULL, writer, s) == 0;
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	s->hopeless = !s->running;
+}
+
+struct spool *spool_new(size_t expected)
+{
+	struct spool *s = xcalloc(1, sizeof(*s));
+	bool hold = expected && expected <= HOLD_MOST;
+
+	s->len = hold ? expected + HOLD_SOME : HOLD_SOME;
+	s->ring = map_ring(s->len);
+	/* Where there is not so much, pages are written while the tree is read. */
+	if (s->ring == MAP_FAILED) {
+		hold = false;
+		s->len = HOLD_SOME;
+		s->ring = map_ring(s->len);
+	}
+	if (s->ring == MAP_FAILED)
+		out_of_memory();
+	if (hold)
+		fault_in(s->ring, expected);
+	s->ample = s->fresh = hold;
+	s->last = &s->first;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->turn, NULL);
+	s->own_last = &s->own;
+	if (hold && expected > HOLD_IDLE && may_write_aside())
+		start(s);
+	s->aside = s->running;
+	if (s->aside)
+		schedule(s, SCHED_IDLE);
+	return s;
 }
 
 /* One job further, by whoever does them. */
@@ -171,6 +216,18 @@ static void advance(struct spool *s)
 		pthread_cond_wait(&s->turn, &s->lock);
 	else
 		step(s);
+}
+
+/* Under the lock. */
+static void hand_over(struct spool *s)
+{
+	if (!s->own)
+		return;
+	*s->last = s->own;
+	s->last = s->own_last;
+	s->own = NULL;
+	s->own_last = &s->own;
+	pthread_cond_broadcast(&s->turn);
 }
 
 static int failure(const struct spool *s, struct err *err)
@@ -216,10 +273,18 @@ int spool_room(struct spool *s, char **room, struct err *err)
 {
 	int rc;
 
+	/* Where nothing ever lay nobody has to be asked. */
+	if (s->fresh && s->len - s->head >= SPOOL_ROOM) {
+		*room = s->ring + s->head;
+		return 0;
+	}
+	s->fresh = false;
 	pthread_mutex_lock(&s->lock);
+	hand_over(s);
 	while (!s->rc && !(*room = find_room(s))) {
 		if (!s->running && !s->hopeless)
 			start(s);
+		step_forward(s);
 		advance(s);
 	}
 	rc = failure(s, err);
@@ -227,14 +292,18 @@ int spool_room(struct spool *s, char **room, struct err *err)
 	return rc;
 }
 
+/* A writer with little time may hold the lock for long: where it can wait, the job does. */
 static void add_job(struct spool *s, struct job job)
 {
 	struct job *j = xmemdup(&job, sizeof(job));
 
-	pthread_mutex_lock(&s->lock);
-	*s->last = j;
-	s->last = &j->next;
-	pthread_cond_broadcast(&s->turn);
+	*s->own_last = j;
+	s->own_last = &j->next;
+	if (!s->aside)
+		pthread_mutex_lock(&s->lock);
+	else if (pthread_mutex_trylock(&s->lock))
+		return;
+	hand_over(s);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -244,7 +313,7 @@ void spool_put(struct spool *s, size_t len, struct pages_writer *w)
 
 	if (!len)
 		return;
-	if (s->running)
+	if (s->running && !s->ample)
 		sum_job(&j);
 	s->head += len;
 	add_job(s, j);
@@ -254,7 +323,7 @@ void spool_lend(struct spool *s, const char *from, size_t len, struct pages_writ
 {
 	struct job j = { .w = w, .from = from, .len = len, .lent = true };
 
-	if (s->running)
+	if (s->running && !s->ample)
 		sum_job(&j);
 	add_job(s, j);
 }
@@ -268,7 +337,9 @@ int spool_drain(struct spool *s, struct err *err)
 {
 	int rc;
 
+	step_forward(s);
 	pthread_mutex_lock(&s->lock);
+	hand_over(s);
 	while (s->first)
 		advance(s);
 	rc = failure(s, err);
@@ -296,8 +367,10 @@ void spool_free(struct spool *s)
 {
 	if (!s)
 		return;
+	step_forward(s);
 	if (s->running)
 		end_thread(s);
+	hand_over(s);
 	while (s->first) {
 		struct job *j = s->first;
 

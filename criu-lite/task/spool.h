@@ -3,8 +3,9 @@
  *
  * Making new file pages costs more than reading the old ones, and the tree stands
  * still meanwhile. So what is expected to be read has room here, made before the
- * freeze: then nothing but reading is left in the window, and spool_drain writes
- * after the thaw. When there is more than expected, a thread starts to write while
+ * freeze: then the caller does nothing but read in the window. A thread writes at the same
+ * time where there is a processor for it, and never makes the caller wait; spool_drain, after
+ * the thaw, waits for it or writes. When there is more than expected, a thread starts to write in any case while
  * the caller goes on reading; the caller then sums, because it is the one that waits.
  * The thread makes no ptrace requests, and signals do not reach it.
  *
