@@ -20,10 +20,15 @@ until_true()
 	done
 }
 
+is_stopped()
+{
+	grep -q '^State:	T' "/proc/$pid/status"
+}
+
 fails_once()
 {
 	kill -STOP "$pid"
-	until_true "grep -q '^State:	T' /proc/$pid/status"
+	until_true is_stopped
 	strace -q -e trace=none -e signal=none -o /dev/null -p "$pid" &
 	tracer=$!
 	until_true "grep -q '^TracerPid:	$tracer' /proc/$pid/status"
@@ -51,7 +56,7 @@ gone
 while [ "$n" -gt 1 ]; do
 	n=$((n - 1))
 	begin_restored --at "$n"
-	[ "$n" = $stopped ] && kill -CONT "$pid"
+	[ "$n" = $stopped ] && until_true is_stopped && kill -CONT "$pid"
 	end_restored --at "$n"
 done
 echo "$last checkpoints with $tracker, each of one moment"

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/step.h"
 #include "criu-lite/proc/pagemap.h"
+#include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/track/armed.h"
 #include "criu-lite/track/keeper.h"
@@ -178,7 +179,8 @@ struct scan {
 	struct task *task;
 	struct kept *k;
 	int pagemap;
-	bool known; /* the parent has this task, and was armed for it */
+	uint64_t wide; /* bytes: larger mappings are mostly holes */
+	bool known;    /* the parent has this task, and was armed for it */
 	struct page_regions found;
 	struct track_runs *runs;
 };
@@ -391,19 +393,50 @@ static int scan_row(struct scan *s, const struct track_vma *v, size_t n, struct 
 }
 
 /*
- * To tell a file's page from a copy of it costs more than all else, so that private mappings
- * of files are asked about one by one.
+ * Holes are reported by the 2 MiB, and a terabyte with a thousand pages in it has half a million.
+ * There the pages are to be reported, as there are few of them.
  */
+static void find_wide(struct scan *s)
+{
+	enum { SPARSE = 4 };
+	const uint64_t always = 64ull << 20;
+	struct proc_stat st;
+
+	s->wide = always;
+	if (proc_stat_read(s->task->proc, &st, NULL) == 0)
+		s->wide += SPARSE * st.rss * PAGE;
+}
+
+/*
+ * To tell a file's page from a copy of it costs more than all else, so that private mappings
+ * of files are asked about one by one, too.
+ */
+static bool goes_in_row(const struct scan *s, const struct track_vma *v)
+{
+	return !v->file && !v->shared && v->end - v->start <= s->wide;
+}
+
+/* What lies between two of a row is walked through as well, and may be shared memory. */
+static size_t row_from(const struct scan *s, const struct track_vma *v, size_t n)
+{
+	const uint64_t near = 64ull << 20;
+	size_t i = 0;
+
+	while (i < n && goes_in_row(s, &v[i]) && (!i || v[i].start - v[i - 1].end <= near))
+		i++;
+	return i;
+}
+
 static int scan_known(struct scan *s, const struct track_vma *vma, size_t n_vma, struct err *err)
 {
 	int rc = 0;
 
-	for (size_t i = 0, n; !rc && i < n_vma; i += n) {
-		bool plain = !vma[i].file && !vma[i].shared;
+	find_wide(s);
+	for (size_t i = 0; !rc && i < n_vma;) {
+		size_t n = row_from(s, &vma[i], n_vma - i);
 
-		for (n = 1; plain && i + n < n_vma && !vma[i + n].file && !vma[i + n].shared;)
-			n++;
-		rc = plain ? scan_row(s, &vma[i], n, err) : scan_each(s, &vma[i], 1, err);
+		rc = n ? scan_row(s, &vma[i], n, err) : scan_each(s, &vma[i], 1, err);
+		i += n ? n : 1;
 	}
 	return rc;
 }
