@@ -5,6 +5,7 @@
  */
 #include "victim.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/bpf.h>
@@ -304,13 +305,18 @@ static int get_tun(void)
 	return open("/dev/net/tun", O_RDWR);
 }
 
+/* Any that may be opened: which there are differs, and some are denied to all. */
 static int get_block_device(void)
 {
-	static const char *const path[] = { "/dev/loop0", "/dev/vda", "/dev/sda", "/dev/nvme0n1" };
+	DIR *dev = opendir("/dev");
+	struct dirent *e;
 	int fd = -1;
 
-	for (size_t i = 0; fd < 0 && i < sizeof(path) / sizeof(path[0]); i++)
-		fd = open(path[i], O_RDONLY | O_NONBLOCK);
+	while (fd < 0 && dev && (e = readdir(dev)))
+		if (e->d_type == DT_BLK)
+			fd = openat(dirfd(dev), e->d_name, O_RDONLY | O_NONBLOCK);
+	if (dev)
+		closedir(dev);
 	return fd;
 }
 
