@@ -7,13 +7,20 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum {
-	MAX_THREADS = 8,
-	AT_A_TIME = 8,
-	WORTH_A_THREAD = 32, /* starting one takes as long as reading some files */
+enum { MAX_THREADS = 16 };
+
+/* How work is dealt out. */
+struct deal {
+	size_t threads;	       /* at most */
+	size_t worth_a_thread; /* starting one takes as long as reading some files */
+	size_t at_a_time;
 };
 
+static const struct deal small = { .threads = 8, .worth_a_thread = 32, .at_a_time = 8 };
+static const struct deal large = { .threads = MAX_THREADS, .worth_a_thread = 1, .at_a_time = 1 };
+
 struct crew {
+	const struct deal *deal;
 	size_t n;
 	parallel_work *work;
 	void *arg;
@@ -41,9 +48,9 @@ static void *help(void *arg)
 	struct err why;
 
 	for (;;) {
-		size_t i = atomic_fetch_add(&c->next, AT_A_TIME);
+		size_t i = atomic_fetch_add(&c->next, c->deal->at_a_time);
 
-		for (size_t end = i + AT_A_TIME; i < end; i++) {
+		for (size_t end = i + c->deal->at_a_time; i < end; i++) {
 			int rc;
 
 			if (i >= c->n || i >= atomic_load(&c->failed))
@@ -56,22 +63,22 @@ static void *help(void *arg)
 	}
 }
 
-static size_t count_processors(void)
+size_t processors(void)
 {
 	cpu_set_t set;
 
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (size_t)CPU_COUNT(&set);
 }
 
-static size_t threads_for(size_t n)
+static size_t threads_for(const struct deal *deal, size_t n)
 {
-	size_t some = n / WORTH_A_THREAD, cpus;
+	size_t some = n / deal->worth_a_thread, cpus;
 
 	if (some < 2)
 		return 1;
-	cpus = count_processors();
+	cpus = processors();
 	some = some < cpus ? some : cpus;
-	return some < MAX_THREADS ? some : MAX_THREADS;
+	return some < deal->threads ? some : deal->threads;
 }
 
 static int loop(size_t n, parallel_work *work, void *arg, struct err *err)
@@ -83,10 +90,12 @@ static int loop(size_t n, parallel_work *work, void *arg, struct err *err)
 	return rc;
 }
 
-int parallel(size_t n, parallel_work *work, void *arg, struct err *err)
+static int share(const struct deal *deal, size_t n, parallel_work *work, void *arg, struct err *err)
 {
-	struct crew c = { .n = n, .work = work, .arg = arg, .failed = SIZE_MAX, .err = err };
-	size_t wanted = threads_for(n), started = 0;
+	struct crew c = {
+		.deal = deal, .n = n, .work = work, .arg = arg, .failed = SIZE_MAX, .err = err
+	};
+	size_t wanted = threads_for(deal, n), started = 0;
 	pthread_t thread[MAX_THREADS];
 	sigset_t all, mask;
 
@@ -104,4 +113,14 @@ int parallel(size_t n, parallel_work *work, void *arg, struct err *err)
 		pthread_join(thread[--started], NULL);
 	pthread_mutex_destroy(&c.lock);
 	return c.rc;
+}
+
+int parallel(size_t n, parallel_work *work, void *arg, struct err *err)
+{
+	return share(&small, n, work, arg, err);
+}
+
+int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err)
+{
+	return share(&large, n, work, arg, err);
 }

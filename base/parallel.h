@@ -17,5 +17,10 @@
 typedef int parallel_work(void *arg, size_t i, struct err *err);
 
 int parallel(size_t n, parallel_work *work, void *arg, struct err *err);
+/* Where each of them is so much that two are worth two threads. */
+int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err);
+
+/* How many processors this thread may run on; 1 if nobody knows. */
+size_t processors(void);
 
 #endif

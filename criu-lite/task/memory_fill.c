@@ -1,21 +1,19 @@
 /* memory_fill.c - the pages of the images into the memory that was mapped for them. */
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/file/memfd.h"
 #include "criu-lite/task/memory_build.h"
 #include "criu-lite/track/uffd.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#define PART_PAGES  256u /* one thread's bite: 1 MiB stays in the cache between check and copy */
-#define FAST_PAGES  256u /* mappings that are smaller are not worth a registration */
-#define MAX_PIECES  512u
-#define MAX_THREADS 16
+#define PART_PAGES 256u /* one thread's bite: 1 MiB stays in the cache between check and copy */
+#define FAST_PAGES 256u /* mappings that are smaller are not worth a registration */
+#define MAX_PIECES 512u
 
 /* A pages file of one level, mapped. */
 struct level {
@@ -48,24 +46,7 @@ struct fill {
 	struct level *level;
 	struct part *part;
 	size_t n_parts, cap_parts;
-	atomic_size_t next;
-	atomic_bool failed;
-	pthread_mutex_t lock;
-	struct err *err; /* of the first that failed, under the lock */
-	int rc;
 };
-
-static void fill_failed(struct fill *f, int rc, const struct err *err)
-{
-	pthread_mutex_lock(&f->lock);
-	if (!f->failed) {
-		f->rc = rc;
-		if (f->err)
-			*f->err = *err;
-	}
-	f->failed = true;
-	pthread_mutex_unlock(&f->lock);
-}
 
 /* --- pages files ------------------------------------------------------------------ */
 
@@ -275,23 +256,11 @@ static int part_to_object(struct fill *f, const struct part *part, struct err *e
 
 /* --- the work, cut in parts and shared out ---------------------------------------------- */
 
-static void *fill_worker(void *arg)
+static int fill_part(void *arg, size_t i, struct err *err)
 {
 	struct fill *f = arg;
-	struct err err = {};
 
-	while (!f->failed) {
-		size_t i = atomic_fetch_add(&f->next, 1);
-		int rc;
-
-		if (i >= f->n_parts)
-			break;
-		rc = f->pid ? part_to_task(f, &f->part[i], &err)
-			    : part_to_object(f, &f->part[i], &err);
-		if (rc < 0)
-			fill_failed(f, rc, &err);
-	}
-	return NULL;
+	return f->pid ? part_to_task(f, &f->part[i], err) : part_to_object(f, &f->part[i], err);
 }
 
 static void add_part(struct fill *f, struct part *p)
@@ -343,44 +312,19 @@ static void cut_in_parts(struct fill *f)
 	add_part(f, &p);
 }
 
-static size_t threads_for(const struct fill *f)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	size_t n = cpus < 1 ? 1 : cpus > MAX_THREADS ? MAX_THREADS : cpus;
-
-	return n < f->n_parts ? n : f->n_parts;
-}
-
-/* This thread works too, so that there is always one, and small tasks need no other. */
-static void fill_parts(struct fill *f)
-{
-	pthread_t thread[MAX_THREADS];
-	size_t n = threads_for(f), started = 0;
-
-	while (started + 1 < n && !pthread_create(&thread[started], NULL, fill_worker, f))
-		started++;
-	fill_worker(f);
-	while (started--)
-		pthread_join(thread[started], NULL);
-}
-
 static int fill_run(struct fill *f, struct err *err)
 {
 	int rc;
 
-	f->err = err;
-	pthread_mutex_init(&f->lock, NULL);
 	rc = levels_open(f, err);
 	if (!rc) {
 		cut_in_parts(f);
 		for (size_t i = 0; i < f->n_parts; i++)
 			f->b->pages += f->part[i].pages;
-		fill_parts(f);
-		rc = f->rc;
+		rc = parallel_large(f->n_parts, fill_part, f, err);
 	}
 	levels_close(f);
 	free(f->part);
-	pthread_mutex_destroy(&f->lock);
 	return rc;
 }
 

@@ -2,6 +2,7 @@
 #include "criu-lite/task/spool.h"
 #include "base/kernel-abi.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -78,10 +79,9 @@ static bool may_write_aside(void)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
-	cpu_set_t set;
 
-	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1 &&
-	       syscall(SYS_capget, &head, data) == 0 && data[0].effective & 1u << CAP_SYS_NICE;
+	return processors() > 1 && syscall(SYS_capget, &head, data) == 0 &&
+	       data[0].effective & 1u << CAP_SYS_NICE;
 }
 
 static void schedule(struct spool *s, int policy)

@@ -49,6 +49,9 @@ static void all_once(void **state)
 		assert_int_equal(parallel(sizes[k], work, &j, NULL), 0);
 		for (size_t i = 0; i < MANY; i++)
 			assert_int_equal(j.done[i], i < sizes[k]);
+		assert_int_equal(parallel_large(sizes[k], work, &j, NULL), 0);
+		for (size_t i = 0; i < MANY; i++)
+			assert_int_equal(j.done[i], i < sizes[k] ? 2 : 0);
 		assert_false(j.signals_get_in);
 	}
 }
