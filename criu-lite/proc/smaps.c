@@ -202,17 +202,18 @@ static int take_piece(struct smaps *s, char *piece, size_t *n, struct err *err)
 static int read_pieces(int fd, struct smaps *s, struct err *err)
 {
 	scoped char *piece = xmalloc(PIECE);
+	size_t n = 0, all = 0;
 	struct text rest;
-	size_t n = 0;
 
 	for (;;) {
 		ssize_t got;
 		int rc;
 
+		if (all > PROC_READ_MAX)
+			return err_code(err, -EFBIG, "read smaps");
 		if (n == PIECE)
 			return err_set(err, -EINVAL, "smaps: a line of more than %d bytes", PIECE);
 		got = read(fd, piece + n, PIECE - n);
-
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -220,6 +221,7 @@ static int read_pieces(int fd, struct smaps *s, struct err *err)
 		if (!got)
 			break;
 		n += (size_t)got;
+		all += (size_t)got;
 		rc = take_piece(s, piece, &n, err);
 		if (rc < 0)
 			return rc;
