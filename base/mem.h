@@ -23,6 +23,9 @@ char *xstrdup(const char *s);
 void *xmemdup(const void *p, size_t n);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Anonymous memory for much, in huge pages where the machine has them; munmap(2). NULL: no room. */
+void *map_huge(size_t len);
+
 /* Append @item to the array @ptr of @n items in use and @cap allocated; may move it. */
 #define ARRAY_PUSH(ptr, n, cap, item)                                                              \
 	do {                                                                                       \

@@ -98,15 +98,10 @@ static int set_options(struct dumping *d, bool memory_only, struct err *err)
 /* criu's users do not declare pipes. A restore that is not given them says so again. */
 static void warn_of_pipes(const struct dumping *d, const SdCheckpoint *c)
 {
-	for (size_t i = 0; i < c->n_outside; i++) {
-		bool declared = false;
-
-		for (size_t j = 0; j < d->n_external; j++)
-			declared |= !strcmp(d->external[j], c->outside[i]);
-		if (!declared)
+	for (size_t i = 0; i < c->n_outside; i++)
+		if (!outside_has(d->dump.external, d->n_external, c->outside[i]))
 			say_warn("%s leads out of the tree: a restore needs --inherit-fd fd[N]:%s",
 				 c->outside[i], c->outside[i]);
-	}
 }
 
 /* The checkpoint stands: what cannot be told about it does not undo it, but is a failure. */

@@ -361,7 +361,7 @@ static bool lives(pid_t pid, bool leader)
 	if (!rc)
 		rc = proc_stat_read(dir, &stat, NULL);
 	if (rc)
-		return rc != -ENOENT && rc != -ESRCH;
+		return !proc_ended(rc);
 	return stat.state != 'Z' || (leader && stat.num_threads > 1);
 }
 

@@ -90,7 +90,7 @@ struct file_build {
 	/* Descriptors of the caller's in place of files, and which must be among them: outside.h */
 	struct file_given *given;
 	size_t n_given;
-	char *const *outside;
+	const char *const *outside;
 	size_t n_outside;
 	FileEntry **entry;
 	size_t n_entries;

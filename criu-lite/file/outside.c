@@ -48,14 +48,19 @@ char *outside_name(const char *text)
 	return xstrdup(text);
 }
 
+bool outside_has(const char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
 /* --- saving ------------------------------------------------------------------------------ */
 
 static bool is_declared(const struct file_save *s, const char *name)
 {
-	for (size_t i = 0; i < s->n_external; i++)
-		if (!strcmp(s->external[i], name))
-			return true;
-	return false;
+	return outside_has(s->external, s->n_external, name);
 }
 
 /* Readers cut the first byte off a name. */
@@ -166,21 +171,13 @@ const struct file_given *outside_given(const struct file_build *b, const FileEnt
 	return name ? find_given(b, name, flags_of(b, e)) : NULL;
 }
 
-static bool noted_outside(const struct file_build *b, const char *name)
-{
-	for (size_t i = 0; i < b->n_outside; i++)
-		if (!strcmp(b->outside[i], name))
-			return true;
-	return false;
-}
-
 static bool must_be_given(const struct file_build *b, const FileEntry *e, const char *name)
 {
 	const TtyInfoEntry *tty = e->type == FD_TYPES__TTY ? file_tty_info(b, e) : NULL;
 
 	return (e->type == FD_TYPES__REG && e->reg->has_ext && e->reg->ext) ||
 	       (tty && tty->type == TTY_TYPE__EXT_TTY) ||
-	       (e->type == FD_TYPES__PIPE && noted_outside(b, name));
+	       (e->type == FD_TYPES__PIPE && outside_has(b->outside, b->n_outside, name));
 }
 
 static void check_slot(struct file_build *b, const struct file_slot *slot, struct refusals *no)

@@ -24,6 +24,9 @@ struct file_given {
 /* The one spelling of a name, from pipe[INODE], /path/to/file and the like. The caller frees. */
 char *outside_name(const char *text);
 
+/* Is it among these? */
+bool outside_has(const char *const *names, size_t n, const char *name);
+
 /* --- saving: what the caller declares, by name (file_save.external) --- */
 
 /* A declared file: its name in place of a path into @reg. False: it is none. */

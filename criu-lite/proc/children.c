@@ -64,7 +64,7 @@ static int add_thread(const struct proc_dir *task, int tid, struct pid_list *all
 	size_t len, n;
 	int rc = proc_read(task, name, &buf, &len, err);
 
-	if (rc == -ENOENT || rc == -ESRCH)
+	if (proc_ended(rc))
 		return 0;
 	if (rc == 0)
 		rc = proc_children_parse(buf, len, &some, &n, err);
@@ -108,7 +108,7 @@ static int ask_process(const struct proc_dir *task, int pid, struct pid_list *al
 	int rc = proc_read(task, name, &buf, &len, err);
 
 	/* What ended meanwhile is nobody's child any more. */
-	if (rc == -ENOENT || rc == -ESRCH)
+	if (proc_ended(rc))
 		return 0;
 	if (rc == 0)
 		rc = proc_stat_parse(buf, len, &stat, err);

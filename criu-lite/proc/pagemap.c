@@ -49,7 +49,7 @@ void page_regions_release(struct page_regions *regions)
 	*regions = (struct page_regions) {};
 }
 
-/* The kernel joins neighbours within one call only. Returns the pages. */
+/* The kernel joins neighbours within one call only. Returns the bytes. */
 static uint64_t add_region(struct page_regions *out, const struct page_region *r)
 {
 	struct page_region *last = out->n ? &out->v[out->n - 1] : NULL;
@@ -58,7 +58,7 @@ static uint64_t add_region(struct page_regions *out, const struct page_region *r
 		last->end = r->end;
 	else
 		ARRAY_PUSH(out->v, out->n, out->cap, *r);
-	return (r->end - r->start) / (uint64_t)sysconf(_SC_PAGESIZE);
+	return r->end - r->start;
 }
 
 /*
@@ -88,22 +88,23 @@ int pagemap_scan(int pagemap_fd, uint64_t start, uint64_t end, const struct page
 		.category_anyof_mask = query->anyof,
 		.return_mask = query->return_mask,
 	};
-	uint64_t pages = 0;
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t bytes = 0;
 
-	while (start < end && (!query->max_pages || pages < query->max_pages)) {
+	while (start < end && (!query->max_pages || bytes / page < query->max_pages)) {
 		uint64_t next;
 		int n;
 
 		arg.start = start;
 		arg.walk_end = 0;
-		arg.max_pages = query->max_pages ? query->max_pages - pages : 0;
+		arg.max_pages = query->max_pages ? query->max_pages - bytes / page : 0;
 		n = ioctl(pagemap_fd, PAGEMAP_SCAN, &arg);
 		if (n < 0 && errno == EINTR && arg.walk_end <= start)
 			continue;
 		if (n < 0)
 			return err_errno(err, "PAGEMAP_SCAN of %" PRIx64 "-%" PRIx64, start, end);
 		for (int i = 0; i < n; i++)
-			pages += add_region(out, &batch[i]);
+			bytes += add_region(out, &batch[i]);
 		next = walked_to(&arg, batch, n);
 		if (next <= start)
 			return err_set(err, -EIO, "PAGEMAP_SCAN stands still at %" PRIx64, start);

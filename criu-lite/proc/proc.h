@@ -17,6 +17,7 @@
 #ifndef PROC_PROC_H
 #define PROC_PROC_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,8 +27,14 @@
 
 struct proc_dir;
 
-/* The most that proc_read takes in: smaps of a million VMAs fits. */
+/* The most that is taken in of one file: smaps of a million VMAs fits. */
 #define PROC_READ_MAX ((size_t)1 << 30)
+
+/* Of what reading here returned: did it fail because the task, or thread, ended meanwhile? */
+static inline bool proc_ended(int rc)
+{
+	return rc == -ENOENT || rc == -ESRCH;
+}
 
 /* Open @root/@pid; @root NULL is /proc. -ESRCH: no such task. */
 int proc_open(struct proc_dir **out, const char *root, pid_t pid, struct err *err);

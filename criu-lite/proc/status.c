@@ -294,24 +294,27 @@ int proc_status_parse(const char *buf, size_t len, struct proc_status *out, stru
 	return 0;
 }
 
-int proc_status_read(const struct proc_dir *dir, struct proc_status *out, struct err *err)
+static int read_named(const struct proc_dir *dir, const char *name, struct proc_status *out,
+		      struct err *err)
 {
 	scoped char *buf = NULL;
 	size_t len;
-	int rc = proc_read(dir, "status", &buf, &len, err);
+	int rc = proc_read(dir, name, &buf, &len, err);
 
 	return rc < 0 ? rc : proc_status_parse(buf, len, out, err);
+}
+
+int proc_status_read(const struct proc_dir *dir, struct proc_status *out, struct err *err)
+{
+	return read_named(dir, "status", out, err);
 }
 
 int proc_status_read_thread(const struct proc_dir *task, pid_t tid, struct proc_status *out,
 			    struct err *err)
 {
 	scoped char *name = xasprintf("task/%d/status", tid);
-	scoped char *buf = NULL;
-	size_t len;
-	int rc = proc_read(task, name, &buf, &len, err);
 
-	return rc < 0 ? rc : proc_status_parse(buf, len, out, err);
+	return read_named(task, name, out, err);
 }
 
 void proc_status_release(struct proc_status *s)

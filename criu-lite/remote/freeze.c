@@ -98,13 +98,10 @@ static int take_thread(struct freeze *f, struct task *task, pid_t tid)
 	return 0;
 }
 
-/* That something ended meanwhile is no error; whatever else keeps us from looking is. */
-static bool ended(int rc)
-{
-	return rc == -ENOENT || rc == -ESRCH;
-}
-
-/* Threads of @task that are not ours yet; how many were added. */
+/*
+ * Threads of @task that are not ours yet; how many were added. That something ended meanwhile
+ * is no error, here and below; whatever else keeps us from looking is.
+ */
 static int take_threads(struct freeze *f, struct task *task, struct err *err)
 {
 	scoped int *tids = NULL;
@@ -117,7 +114,7 @@ static int take_threads(struct freeze *f, struct task *task, struct err *err)
 		return added;
 	rc = proc_list(task->proc, "task", &tids, &n, err);
 	if (rc < 0)
-		return ended(rc) ? added : err_add(err, rc, "task %d", task->pid);
+		return proc_ended(rc) ? added : err_add(err, rc, "task %d", task->pid);
 	for (size_t i = 0; i < n; i++)
 		if (!seen(f, tids[i]))
 			added += take_thread(f, task, tids[i]);
@@ -136,7 +133,7 @@ static int add_task(struct freeze *f, pid_t pid, struct err *err)
 		rc = proc_stat_read(dir, &stat, err);
 	if (rc < 0) {
 		proc_close(dir);
-		return ended(rc) ? 0 : err_add(err, rc, "task %d", pid);
+		return proc_ended(rc) ? 0 : err_add(err, rc, "task %d", pid);
 	}
 	if (pid == getpid()) {
 		proc_close(dir);
@@ -182,7 +179,7 @@ static int add_children(struct freeze *f, const struct task *task, struct err *e
 		return 0;
 	rc = proc_children_read(task->proc, &pids, &n, err);
 	if (rc < 0)
-		return ended(rc) ? 0 : err_add(err, rc, "task %d", task->pid);
+		return proc_ended(rc) ? 0 : err_add(err, rc, "task %d", task->pid);
 	for (size_t i = 0; i < n; i++) {
 		rc = tree_find(f->tree, pids[i]) ? 0 : add_task(f, pids[i], err);
 		if (rc < 0)

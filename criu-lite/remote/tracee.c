@@ -103,7 +103,7 @@ bool tracee_ended(struct tracee *t)
 	rc = proc_open(&dir, NULL, t->tid, NULL);
 	if (!rc)
 		rc = proc_stat_read(dir, &stat, NULL);
-	t->gone = rc == -ENOENT || rc == -ESRCH || (!rc && strchr("ZX", stat.state));
+	t->gone = proc_ended(rc) || (!rc && strchr("ZX", stat.state));
 	return t->gone;
 }
 

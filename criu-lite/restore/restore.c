@@ -39,7 +39,7 @@ static void set_builder(struct story *s)
 		.any_mode = s->opt->any_mode,
 		.given = s->opt->given,
 		.n_given = s->opt->n_given,
-		.outside = s->loaded.info ? s->loaded.info->outside : NULL,
+		.outside = s->loaded.info ? (const char *const *)s->loaded.info->outside : NULL,
 		.n_outside = s->loaded.info ? s->loaded.info->n_outside : 0,
 	};
 	s->builder = (struct builder) {

@@ -277,7 +277,7 @@ static int still_the_same(struct task *task, struct err *err)
 	size_t n, k = 0;
 	int rc = proc_smaps_read(task->proc, &now, &n, err);
 
-	if (rc == -ESRCH || rc == -ENOENT)
+	if (proc_ended(rc))
 		return 0;
 	if (rc < 0)
 		return rc;

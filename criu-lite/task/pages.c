@@ -1,6 +1,7 @@
 /* pages.c - copying the pages of a frozen tree into the images. */
 #include "base/kernel-abi.h"
 #include "base/mem.h"
+#include "base/range.h"
 #include "criu-lite/file/memfd.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/remote/remote.h"
@@ -74,16 +75,6 @@ static void end_pagemap(struct pages_run *r, struct pages_writer *w)
 	r->s->pages_written += pages_written(w);
 	r->s->pages_parent += pages_parent(w);
 	spool_close(r->spool, w);
-}
-
-static uint64_t higher(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t lower(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* --- what becomes of a page -------------------------------------------------------- */

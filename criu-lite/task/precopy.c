@@ -61,11 +61,7 @@ static uint64_t read_runs(struct precopied *c, int mem, const struct track_runs 
 
 	for (size_t i = 0; i < runs->n; i++)
 		c->len += runs->run[i].end - runs->run[i].start;
-	c->bytes = mmap(NULL, c->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (c->bytes == MAP_FAILED)
-		c->bytes = NULL;
-	else
-		madvise(c->bytes, c->len, MADV_HUGEPAGE);
+	c->bytes = map_huge(c->len);
 	c->zero = xcalloc(c->len / PAGE_SIZE, sizeof(*c->zero));
 	for (size_t i = 0; i < runs->n; i++) {
 		const struct track_run *r = &runs->run[i];

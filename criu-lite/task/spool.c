@@ -59,17 +59,6 @@ static void fault_in(char *at, size_t len)
 	madvise(at, len, MADV_POPULATE_WRITE);
 }
 
-/* In huge pages where the machine has them: a fault each 2 MiB instead of each 4 KiB. */
-static char *map_ring(size_t len)
-{
-	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (p != MAP_FAILED)
-		madvise(p, len, MADV_HUGEPAGE);
-	return p;
-}
-
 /*
  * The tree waits for the reader and must not wait for the writer as well: while all that is
  * expected has room, the writer is to have only what processors nobody else wants. That
@@ -185,14 +174,14 @@ struct spool *spool_new(size_t expected)
 	bool hold = expected && expected <= HOLD_MOST;
 
 	s->len = hold ? expected + HOLD_SOME : HOLD_SOME;
-	s->ring = map_ring(s->len);
+	s->ring = map_huge(s->len);
 	/* Where there is not so much, pages are written while the tree is read. */
-	if (s->ring == MAP_FAILED) {
+	if (!s->ring) {
 		hold = false;
 		s->len = HOLD_SOME;
-		s->ring = map_ring(s->len);
+		s->ring = map_huge(s->len);
 	}
-	if (s->ring == MAP_FAILED)
+	if (!s->ring)
 		out_of_memory();
 	if (hold)
 		fault_in(s->ring, expected);

@@ -1,5 +1,6 @@
 /* wp_async.c - userfaultfd write protection without a monitor, read back by PAGEMAP_SCAN. */
 #include "base/mem.h"
+#include "base/range.h"
 #include "base/step.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/stat.h"
@@ -33,19 +34,29 @@ static const struct pagemap_query arming = {
 };
 
 /* Guard pages look swapped out; where the kernel can tell them apart (6.15), they are left alone. */
+static int scan_guards_apart(int pagemap, const struct pagemap_query *query, uint64_t start,
+			     uint64_t end, struct page_regions *found, struct err *err)
+{
+	struct pagemap_query q = *query;
+	int rc = pagemap_scan(pagemap, start, end, &q, found, err);
+
+	if (rc != -EINVAL) /* before 6.15 there is no PAGE_IS_GUARD */
+		return rc;
+	q.mask &= ~PAGE_IS_GUARD;
+	q.anyof &= ~PAGE_IS_GUARD;
+	q.inverted &= ~PAGE_IS_GUARD;
+	q.return_mask &= ~PAGE_IS_GUARD;
+	return pagemap_scan(pagemap, start, end, &q, found, err);
+}
+
 static int arm_and_look(int pagemap, const struct track_vma *v, struct page_regions *found,
 			struct err *err)
 {
 	struct pagemap_query q = arming;
-	int rc;
 
 	q.return_mask |= track_page_kinds(v);
 	q.mask = q.inverted = PAGE_IS_GUARD;
-	rc = pagemap_scan(pagemap, v->start, v->end, &q, found, err);
-	if (rc != -EINVAL)
-		return rc;
-	q.mask = q.inverted = 0;
-	return pagemap_scan(pagemap, v->start, v->end, &q, found, err);
+	return scan_guards_apart(pagemap, &q, v->start, v->end, found, err);
 }
 
 #define FEATURES                                                                                   \
@@ -255,21 +266,6 @@ static const struct pagemap_query arming_written = {
 	.return_mask = PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
 };
 
-static int scan_guards_apart(int pagemap, const struct pagemap_query *query, uint64_t start,
-			     uint64_t end, struct page_regions *found, struct err *err)
-{
-	struct pagemap_query q = *query;
-	int rc = pagemap_scan(pagemap, start, end, &q, found, err);
-
-	if (rc != -EINVAL) /* before 6.15 there is no PAGE_IS_GUARD */
-		return rc;
-	q.mask &= ~PAGE_IS_GUARD;
-	q.anyof &= ~PAGE_IS_GUARD;
-	q.inverted &= ~PAGE_IS_GUARD;
-	q.return_mask &= ~PAGE_IS_GUARD;
-	return pagemap_scan(pagemap, start, end, &q, found, err);
-}
-
 /* A row of anonymous VMAs, and what the first walk found in them. */
 struct span {
 	struct page_regions none;  /* holes, guard pages and the zero page */
@@ -289,16 +285,6 @@ static void sort_out(struct span *span, const struct page_regions *found)
 		else if (!(r->categories & PAGE_IS_WPALLOWED))
 			ARRAY_PUSH(span->fresh.v, span->fresh.n, span->fresh.cap, *r);
 	}
-}
-
-static uint64_t lower(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t higher(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
 }
 
 static void skip_below(const struct page_regions *r, size_t *at, uint64_t start)
