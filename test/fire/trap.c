@@ -528,57 +528,63 @@ static void tell(const struct trap *t)
 		fclose(f);
 }
 
+static bool take_option(struct trap *t, int o)
+{
+	switch (o) {
+	case 'D':
+		t->dir = optarg;
+		break;
+	case 'w':
+		t->writes_only = true;
+		break;
+	case 'b':
+		t->busy_only = true;
+		break;
+	case 'c':
+		t->only_call = atol(optarg);
+		break;
+	case 'o':
+		t->out = optarg;
+		break;
+	case 'k':
+		t->kill_at = atol(optarg);
+		break;
+	case 'u':
+		t->delay_us = atol(optarg);
+		break;
+	case 'f':
+		t->fail_at = atol(optarg);
+		break;
+	case 'e':
+		t->with = atoi(optarg);
+		break;
+	case 'x':
+		t->command = optarg;
+		break;
+	case 'n':
+		t->run_at = atol(optarg);
+		break;
+	case 'S':
+		t->room_stays = true;
+		t->short_at = atol(optarg);
+		break;
+	case 's':
+		t->short_at = atol(optarg);
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	struct trap t = { .dir = "", .hit_call = -1, .only_call = -1 };
 	int o, status;
 
-	while ((o = getopt(argc, argv, "+D:wbc:o:k:u:f:e:s:S:x:n:")) != -1) {
-		switch (o) {
-		case 'D':
-			t.dir = optarg;
-			break;
-		case 'w':
-			t.writes_only = true;
-			break;
-		case 'b':
-			t.busy_only = true;
-			break;
-		case 'c':
-			t.only_call = atol(optarg);
-			break;
-		case 'o':
-			t.out = optarg;
-			break;
-		case 'k':
-			t.kill_at = atol(optarg);
-			break;
-		case 'u':
-			t.delay_us = atol(optarg);
-			break;
-		case 'f':
-			t.fail_at = atol(optarg);
-			break;
-		case 'e':
-			t.with = atoi(optarg);
-			break;
-		case 'x':
-			t.command = optarg;
-			break;
-		case 'n':
-			t.run_at = atol(optarg);
-			break;
-		case 'S':
-			t.room_stays = true;
-			t.short_at = atol(optarg);
-			break;
-		case 's':
-			t.short_at = atol(optarg);
-			break;
-		default:
+	while ((o = getopt(argc, argv, "+D:wbc:o:k:u:f:e:s:S:x:n:")) != -1)
+		if (!take_option(&t, o))
 			return 125;
-		}
-	}
 	if (optind == argc)
 		return 125;
 	start(&t, argv + optind);

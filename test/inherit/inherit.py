@@ -197,16 +197,21 @@ def case_not_given():
     ends(job)
 
 
+def hears_on(job, then):
+    """What it had not read, and what was said since."""
+    os.kill(job.pid, signal.SIGCONT)
+    job.out.hears("got unread")
+    job.out.hears("got " + then)
+    ends(job)
+
+
 def case_unread():
     """What it had not read yet it finds in the pipe that it is given."""
     job = started()
     dump_with_unread(job)
     restored(job)
     job.into.say("3")
-    os.kill(job.pid, signal.SIGCONT)
-    job.out.hears("got unread")
-    job.out.hears("got 3")
-    ends(job)
+    hears_on(job, "3")
 
 
 def case_same_pipe():
@@ -220,10 +225,7 @@ def case_same_pipe():
     restore([(job.names[0], job.into.r), (job.names[1], job.out.w)])
     job.into.let_go("r")
     job.out.let_go("w")
-    os.kill(job.pid, signal.SIGCONT)
-    job.out.hears("got unread")
-    job.out.hears("got later")
-    ends(job)
+    hears_on(job, "later")
 
 
 def case_other_bytes():

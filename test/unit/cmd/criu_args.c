@@ -338,25 +338,64 @@ static void put_much(const char *path)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* Three configuration files in a folder of their own. */
+struct files {
+	char dir[32];
+	char *system, *user, *own;
+	struct criu_config config;
+};
+
+static void files_new(struct files *f)
+{
+	strcpy(f->dir, "/tmp/unit-args-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->system = xasprintf("%s/system", f->dir);
+	f->user = xasprintf("%s/user", f->dir);
+	f->own = xasprintf("%s/own", f->dir);
+	f->config = (struct criu_config) { f->system, f->user };
+}
+
+static void files_free(struct files *f)
+{
+	unlink(f->system);
+	unlink(f->user);
+	unlink(f->own);
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f->system);
+	free(f->user);
+	free(f->own);
+}
+
+/* @said: what its error has in it; NULL: there is none. "": there is one. */
+static void dump_says(const struct files *f, const char *text, const char *said)
+{
+	struct line *l = parse_with(text, &f->config);
+
+	if (!said)
+		assert_int_equal(l->rc, 0);
+	else
+		assert_true(l->rc < 0);
+	if (said)
+		assert_non_null(strstr(l->err.text, said));
+	line_free(l);
+}
+
 static void configuration_files(void **state)
 {
-	char dir[] = "/tmp/unit-args-XXXXXX";
-	scoped char *system = NULL, *user = NULL, *own = NULL, *text = NULL, *none = NULL;
-	struct criu_config config;
+	scoped char *text = NULL, *none = NULL;
+	const char *const *args;
+	struct files f;
 	struct line *l;
 
-	assert_non_null(mkdtemp(dir));
-	system = xasprintf("%s/system", dir);
-	user = xasprintf("%s/user", dir);
-	own = xasprintf("%s/own", dir);
-	config = (struct criu_config) { system, user };
-	put(system, "# all of us\n\n  tcp-established\nlog-file system.log # why\nexternal 1\n"
-		    "verbosity 1\n");
-	put(user, "log-file \"of a user.log\"\nno-tcp-established\nexternal=2\n");
-	put(own, "work-dir 'a b'\ntimeout=9\nexternal 3");
-	text = xasprintf("dump --config %s --external 4 --timeout 5 -v4", own);
+	files_new(&f);
+	put(f.system, "# all of us\n\n  tcp-established\nlog-file system.log # why\nexternal 1\n"
+		      "verbosity 1\n");
+	put(f.user, "log-file \"of a user.log\"\nno-tcp-established\nexternal=2\n");
+	put(f.own, "work-dir 'a b'\ntimeout=9\nexternal 3");
+	text = xasprintf("dump --config %s --external 4 --timeout 5 -v4", f.own);
+	none = xasprintf("dump --no-default-config --config %s", f.own);
 
-	l = parse_with(text, &config);
+	l = parse_with(text, &f.config);
 	if (l->rc < 0)
 		fail_msg("%s", l->err.text);
 	assert_false(criu_on(&l->args, "tcp-established"));
@@ -364,56 +403,55 @@ static void configuration_files(void **state)
 	assert_string_equal(criu_arg(&l->args, "work-dir"), "a b");
 	assert_int_equal(criu_number(&l->args, "timeout", 0), 5);
 	assert_int_equal(l->args.verbosity, 4);
-	{
-		const char *const *args;
-
-		assert_int_equal(criu_all(&l->args, "external", &args), 4);
-		for (int i = 0; i < 4; i++)
-			assert_int_equal(args[i][0], '1' + i);
-	}
+	assert_int_equal(criu_all(&l->args, "external", &args), 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(args[i][0], '1' + i);
 	line_free(l);
 
-	none = xasprintf("dump --no-default-config --config %s", own);
-	l = parse_with(none, &config);
+	l = parse_with(none, &f.config);
 	assert_int_equal(l->rc, 0);
 	assert_null(criu_arg(&l->args, "log-file"));
 	assert_string_equal(criu_arg(&l->args, "work-dir"), "a b");
 	line_free(l);
+	files_free(&f);
+}
 
-	/* The defaults may be missing; one that was named may not. */
-	unlink(system);
-	l = parse_with("dump", &config);
-	assert_int_equal(l->rc, 0);
-	line_free(l);
-	unlink(own);
-	l = parse_with(text, &config);
-	assert_true(l->rc < 0);
-	line_free(l);
+/* The defaults may be missing; one that was named may not. */
+static void missing_configuration(void **state)
+{
+	scoped char *named = NULL;
+	struct files f;
 
-	put(user, "no-such-thing\n");
-	l = parse_with("dump", &config);
-	assert_true(l->rc < 0);
-	assert_non_null(strstr(l->err.text, "no-such-thing"));
-	line_free(l);
-	put(user, "log-file a b\n");
-	l = parse_with("dump", &config);
-	assert_true(l->rc < 0);
-	line_free(l);
-	put(user, "log-file \"\"\n");
-	l = parse_with("dump", &config);
+	files_new(&f);
+	named = xasprintf("dump --config %s", f.own);
+	put(f.user, "timeout 1\n");
+	dump_says(&f, "dump", NULL);
+	dump_says(&f, named, "");
+	put(f.own, "timeout 1\n");
+	dump_says(&f, named, NULL);
+	unlink(f.user);
+	dump_says(&f, "dump", NULL);
+	files_free(&f);
+}
+
+static void broken_configuration(void **state)
+{
+	struct files f;
+	struct line *l;
+
+	files_new(&f);
+	put(f.user, "no-such-thing\n");
+	dump_says(&f, "dump", "no-such-thing");
+	put(f.user, "log-file a b\n");
+	dump_says(&f, "dump", "");
+	put_much(f.user);
+	dump_says(&f, "dump", "is no configuration file");
+	put(f.user, "log-file \"\"\n");
+	l = parse_with("dump", &f.config);
 	assert_int_equal(l->rc, 0);
 	assert_string_equal(criu_arg(&l->args, "log-file"), "");
 	line_free(l);
-	put_much(user);
-	l = parse_with("dump", &config);
-	assert_true(l->rc < 0);
-	assert_non_null(strstr(l->err.text, "is no configuration file"));
-	line_free(l);
-	unlink(user);
-	l = parse_with("dump", &config);
-	assert_int_equal(l->rc, 0);
-	line_free(l);
-	rmdir(dir);
+	files_free(&f);
 }
 
 int main(void)
@@ -430,6 +468,8 @@ int main(void)
 		cmocka_unit_test(values_at_the_edge),
 		cmocka_unit_test(what_is_wrong_is_said),
 		cmocka_unit_test(configuration_files),
+		cmocka_unit_test(missing_configuration),
+		cmocka_unit_test(broken_configuration),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
