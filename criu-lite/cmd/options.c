@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 static const struct option_row common_rows[] = {
 	{ 'h', "help", NULL, "this text" },
@@ -52,16 +51,6 @@ static size_t add_rows(struct option *o, char *letters, const struct option_row 
 		}
 	}
 	return n;
-}
-
-void command_room(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
-		return;
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files); /* which cannot fail; what needs more says so */
 }
 
 int options_parse(const struct command *c, int argc, char **argv, void *into, int *rest)

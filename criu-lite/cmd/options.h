@@ -30,12 +30,6 @@ struct command {
 };
 
 /*
- * Open as many files as may be: every checkpoint of a chain is a folder that is open, and
- * the usual limit is for programs that call select(2). What is restored has limits of its own.
- */
-void command_room(void);
-
-/*
  * Parse; *@rest is the index of the first operand. Returns -1 to go on, or the
  * exit code of a program that is done (--help, --version) or called wrongly
  * (said on stderr).

@@ -112,7 +112,6 @@ int main(int argc, char **argv)
 	struct err err = {};
 	int rest, rc;
 
-	command_room();
 	rc = options_parse(&command, argc, argv, &a, &rest);
 	if (rc < 0)
 		rc = check_args(&a, argc, argv, rest);

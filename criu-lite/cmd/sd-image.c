@@ -1,4 +1,5 @@
 /* sd-image.c - look at a chain of checkpoints: list it, decode its images, verify it. */
+#include "base/fds.h"
 #include "base/mem.h"
 #include "criu-lite/cmd/options.h"
 #include "images/chain.h"
@@ -359,7 +360,7 @@ int main(int argc, char **argv)
 	size_t which = 0;
 	int rest, rc;
 
-	command_room();
+	fds_make_room();
 	rc = options_parse(&command, argc, argv, &a, &rest);
 	if (rc < 0)
 		rc = parse_operands(&a, &which, argc, argv, rest);

@@ -1,5 +1,6 @@
 /* dump.c - the story of one checkpoint. */
 #include "criu-lite/dump/dump.h"
+#include "base/fds.h"
 #include "base/mem.h"
 #include "criu-lite/arch/x86-64/machine.h"
 #include "criu-lite/dump/ask.h"
@@ -452,7 +453,10 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err)
 {
 	bool early = opt->after == THAW_RUN;
-	int rc = dump_once(opt, early, made, err);
+	int rc;
+
+	fds_make_room();
+	rc = dump_once(opt, early, made, err);
 
 	return rc == -EAGAIN && early ? dump_once(opt, false, made, err) : rc;
 }

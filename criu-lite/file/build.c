@@ -221,7 +221,6 @@ int files_load(struct file_build *b, struct err *err)
 	struct task *task;
 	int rc;
 
-	file_raise_limit();
 	b->state = xcalloc(1, sizeof(*b->state));
 	rc = read_entries(b, err);
 	if (!rc)

@@ -11,7 +11,6 @@
 #include <linux/kcmp.h>
 #include <search.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 /* The first that matches saves it, so those that look at more than the file's type come first. */
@@ -361,23 +360,11 @@ static int collect_task(struct file_save *s, struct task *task, struct err *err)
 	return rc < 0 ? rc : collect_fs(s, task, err);
 }
 
-/* Copies come one at a time, but a kind may hold some: ask for all that we may have. */
-void file_raise_limit(void)
-{
-	struct rlimit lim;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
-		return;
-	lim.rlim_cur = lim.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &lim);
-}
-
 int files_collect(struct file_save *s, struct err *err)
 {
 	struct task *task;
 	int rc = 0;
 
-	file_raise_limit();
 	for_each_live_task (task, s->tree)
 		if (!rc)
 			rc = collect_task(s, task, err);

@@ -53,8 +53,6 @@ int file_entry_check(const FileEntry *e, struct err *err);
 /* @e goes into files.img; @s owns it from here. */
 void file_append(struct file_save *s, FileEntry *e);
 
-/* As many descriptors in the tool as its hard limit lets. */
-void file_raise_limit(void);
 void file_links_release(struct file_save *s);
 
 /* Our own copy of a descriptor of a frozen task, close-on-exec: pidfd_getfd(2). Negative errno. */

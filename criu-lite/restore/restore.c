@@ -1,5 +1,6 @@
 /* restore.c - the story of one restore. */
 #include "criu-lite/restore/restore.h"
+#include "base/fds.h"
 #include "base/mem.h"
 #include "criu-lite/dump/phases.h"
 #include "criu-lite/remote/hold.h"
@@ -434,6 +435,7 @@ int restore(const struct restore_options *opt, struct restored *out, struct err 
 	uint64_t begun = now_us();
 	int rc = 0;
 
+	fds_make_room();
 	hold_signals(&s);
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(steps); i++)
 		rc = interrupted(err) < 0 ? -EINTR : steps[i](&s, err);

@@ -1,5 +1,6 @@
 /* keeper.c - the process that holds userfaultfds between two dumps, and talking to it. */
 #include "criu-lite/track/keeper.h"
+#include "base/fds.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -269,15 +269,6 @@ static int listen_as(const char *name, struct err *err)
 	return fd_take(&sock);
 }
 
-static void raise_descriptors(void)
-{
-	struct rlimit r;
-
-	getrlimit(RLIMIT_NOFILE, &r);
-	r.rlim_cur = r.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &r);
-}
-
 /*
  * Ready when it has let go of all that it does not keep: the caller may hold
  * locks that must not outlive it. The end of the pipe says so.
@@ -320,7 +311,7 @@ int keeper_start(const char *name, const struct kept *kept, size_t n, struct err
 
 	if (!keeper_name_ok(name) || !n || n > KEEPER_MAX)
 		return err_set(err, -EINVAL, "a keeper cannot hold %zu tasks", n);
-	raise_descriptors();
+	fds_make_room();
 	polls[0] = (struct pollfd) { .fd = listen_as(name, err), .events = POLLIN };
 	if (polls[0].fd < 0)
 		return polls[0].fd;
@@ -365,7 +356,7 @@ int keeper_take(const char *name, struct kept **kept, size_t *n, struct err *err
 	if (recv(sock, &answer, sizeof(answer), MSG_WAITALL) != (ssize_t)sizeof(answer) ||
 	    answer.n > KEEPER_MAX)
 		return err_set(err, -EBADMSG, "the keeper %s does not answer", name);
-	raise_descriptors();
+	fds_make_room();
 	got = xcalloc(answer.n, sizeof(*got));
 	for (size_t i = 0; i < answer.n; i++) {
 		if (receive_one(sock, &got[i]) == 0)
