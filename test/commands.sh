@@ -93,6 +93,42 @@ case_quiet_says_nothing()
 	end_victim
 }
 
+case_installed()
+{
+	command -v make >/dev/null || fail "no make"
+	make -s -C "$here/.." BUILD="$BUILD" install DESTDIR="$dir/root" PREFIX=/opt/lite >"$dir/said" 2>&1 ||
+		fail "$(cat "$dir/said")"
+	at=$dir/root/opt/lite
+	for p in sd-dump sd-restore sd-image criu-lite; do
+		"$at/bin/$p" --version >"$dir/version" || fail "$p does not run from $at/bin"
+		[ -s "$at/share/man/man1/$p.1" ] || fail "no manual page of $p"
+	done
+	[ "$(find "$dir/root" -type f | wc -l)" = 8 ] || fail "more or less: $(find "$dir/root" -type f)"
+}
+
+# What a program of ours does step by step goes to its standard error; the result stays alone.
+case_verbose()
+{
+	start_victim anon pages=10
+	ends_with 0 "$BUILD/sd-dump" -v -D "$ckpt" "$pid"
+	grep -q "tracker: " "$dir/stderr" || fail "-v says nothing: $(cat "$dir/stderr")"
+	[ "$(wc -l <"$dir/stdout")" = 1 ] || fail "the result is not alone: $(cat "$dir/stdout")"
+	end_victim
+}
+
+case_keeper_gone()
+{
+	start_victim anon pages=10
+	dump --tracker wp-async
+	keeper=$(pgrep -x sd-keeper) || fail "there is no keeper"
+	kill -KILL "$keeper"
+	ends_with 0 "$BUILD/sd-dump" -D "$ckpt" "$pid"
+	grep -q '^full dump: the keeper of the tracker is gone' "$dir/stdout" || fail "$(cat "$dir/stdout")"
+	dump --json >"$dir/json"
+	jq -e '.parent == 2 and .full_reason == null' "$dir/json" >/dev/null || fail "$(cat "$dir/json")"
+	end_victim
+}
+
 # Giving back much memory takes the kernel a while.
 case_killed_is_ended()
 {

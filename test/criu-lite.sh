@@ -531,6 +531,19 @@ case_options_that_are_needed()
 		--manage-cgroups=ignore --join-ns uts:1 -J "net:/proc/1/ns/net" -J ipc:1,more
 }
 
+# What they would save is no kind that is saved; they do not make it disappear either.
+case_options_that_cannot_help()
+{
+	images a
+	start_victim unsupported kind=deleted
+	cl_fails "deleted file" dump -t $pid -D "$dir/a" --ghost-limit 1M --link-remap
+	end_victim
+	rm -f "$dir/ready" "$dir/go"
+	start_victim unsupported kind=inotify
+	cl_fails "inotify" dump -t $pid -D "$dir/a" --force-irmap --irmap-scan-path /
+	end_victim
+}
+
 # With --close, nobody is told; every other descriptor of the caller's stays open.
 case_close()
 {
