@@ -74,13 +74,19 @@ grove_living()
 	ps -o stat= -p "$(grove_pids)" | grep -vc '^[ZX]'
 }
 
-# In the end, that is: those that die may take a moment.
+# In the end, that is: those that die, or run into the closed gate, may take a moment, and all
+# of them be there for so long. Who goes on lives.
 grove_all_or_none()
 {
 	until_true '[ "$(grove_living)" = 0 ] || [ "$(grove_living)" = $tasks ]'
+	if [ "$(grove_living)" != 0 ] &&
+		! "$fire/judge" "$work/grove" alive "$(head -n 1 "$work/grove.pids")" 2>"$dir/judged"; then
+		kill -0 "$(head -n 1 "$work/grove.pids")" 2>/dev/null &&
+			fail "harm: $(cat "$dir/judged") after: $moment"
+		until_true '[ "$(grove_living)" = 0 ]'
+	fi
 	all_or_none=none
 	[ "$(grove_living)" = 0 ] && return
-	"$fire/judge" "$work/grove" alive || fail "harm after: $moment"
 	[ "$(grove_living)" = "$tasks" ] || fail "$(grove_living) of $tasks tasks live after: $moment"
 	all_or_none=all
 }

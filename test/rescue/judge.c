@@ -1,16 +1,19 @@
 /*
  * judge.c - has a victim come through unharmed?
  *
- *	judge FILE ready|alive|exact
+ *	judge FILE ready|alive|exact [PID]
  *
  * ready: wait until it has begun. alive: every thread must go through two more
  * rounds, and none may have found damage. exact: besides, no call may have been
- * interrupted and no sleep cut short. Exits 0 when so, else says what is wrong.
+ * interrupted and no sleep cut short. Exits 0 when so, else says what is wrong. When
+ * process PID is gone nobody is waited for.
  */
 #include "test/rescue/report.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -36,7 +39,8 @@ static int wait_ready(const struct report *r)
 	return 1;
 }
 
-static int wait_rounds(const struct report *r)
+/* @pid 0: nobody in particular. */
+static int wait_rounds(const struct report *r, pid_t pid)
 {
 	static uint64_t before[REPORT_THREADS];
 	uint32_t id = 0;
@@ -49,6 +53,8 @@ static int wait_rounds(const struct report *r)
 			id++;
 		if (id == r->threads)
 			return 0;
+		if (pid && kill(pid, 0) < 0)
+			break;
 		nap();
 	}
 	fprintf(stderr, "thread %u stands still\n", id);
@@ -60,7 +66,7 @@ int main(int argc, char **argv)
 	struct report *r;
 	int fd;
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
 	fd = open(argv[1], O_RDONLY);
 	r = mmap(NULL, sizeof(*r), PROT_READ, MAP_SHARED, fd, 0);
@@ -70,7 +76,7 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[2], "ready") == 0)
 		return wait_ready(r);
-	if (wait_rounds(r))
+	if (wait_rounds(r, argc > 3 ? atoi(argv[3]) : 0))
 		return 1;
 	if (r->damage) {
 		fprintf(stderr, "%u times damage, the last: %s\n", r->damage, r->last);
