@@ -3,6 +3,7 @@
 #include "base/fds.h"
 #include "base/mem.h"
 #include "criu-lite/arch/x86-64/machine.h"
+#include "criu-lite/arch/x86-64/xstate.h"
 #include "criu-lite/dump/ask.h"
 #include "criu-lite/dump/phases.h"
 #include "criu-lite/dump/write.h"
@@ -105,7 +106,9 @@ static int prepare(struct story *d, struct err *err)
 		return err_set(err, -EINVAL, "task %d is this program itself", d->opt->pid);
 	if (kill(d->opt->pid, 0) < 0 && errno == ESRCH)
 		return err_set(err, -ESRCH, "there is no task %d", d->opt->pid);
-	rc = open_chain(d, err);
+	rc = xstate_host_check(err);
+	if (!rc)
+		rc = open_chain(d, err);
 	if (!rc)
 		rc = open_tracker(d, err);
 	if (rc < 0)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "criu-lite/arch/x86-64/machine.h"
+#include "criu-lite/arch/x86-64/xstate.h"
 #include "proto/pstree.pb-c.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ static int open_checkpoint(struct loaded *l, const char *dir, bool plain, uint32
 	rc = chain_info(&l->info, l->dirfd, err);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	rc = l->info ? machine_check(l->info, err) : 0;
+	rc = l->info ? machine_check(l->info, err) : xstate_host_check(err);
 	return rc < 0 ? rc : check_sums(l, err);
 }
 

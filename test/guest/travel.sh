@@ -6,6 +6,7 @@
 #   travel.sh                           the whole journey
 #   travel.sh make DIR...               in the guest: leave a checkpoint in each DIR
 #   travel.sh judge DIR EXPECTED...     there: what becomes of the checkpoint in DIR
+#   travel.sh cannot                    where a dump is refused because there is no XSAVE
 # EXPECTED is "restored", or words of the refusal.
 here=$(cd "$(dirname "$0")/.." && pwd)
 : "${BUILD:?}"
@@ -83,6 +84,23 @@ judge()
 	check_refusal
 }
 
+# Without XSAVE nothing is written, and what was to be saved goes on.
+cannot()
+{
+	CASE_DIR=$(mktemp -d)
+	. "$here/lib/common.sh"
+	has_word "$(flags)" xsave && fail "this processor has XSAVE"
+	start_victim anon maps=any
+	"$BUILD/sd-dump" -D "$ckpt" "$pid" 2>"$dir/refusal"
+	rc=$?
+	cat "$dir/refusal"
+	[ $rc = 3 ] || fail "exit status $rc"
+	grep -q 'refused, nothing was written, the task goes on: .*XSAVE' "$dir/refusal" ||
+		fail "the message does not say so"
+	[ -e "$ckpt" ] && fail "it has begun a chain"
+	end_victim
+}
+
 journey()
 {
 	# A folder that both sides see and may write.
@@ -93,6 +111,7 @@ journey()
 	guest "make $travel/guest" "judge $travel/host vdso" || exit 1
 	GUEST_CPU=max,la57=off,-avx2,-bmi2,-fma guest "make $travel/lesser" \
 		"judge $travel/guest avx2 bmi2 fma" "judge $travel/host vdso" || exit 1
+	GUEST_CPU=max,la57=off,-xsave guest cannot "judge $travel/guest xsave 'has no XSAVE'" || exit 1
 	guest "judge $travel/guest restored" "judge $travel/lesser restored" || exit 1
 	(judge "$travel/guest" vdso) || exit 1
 	(judge "$travel/lesser" vdso) || exit 1
@@ -113,5 +132,6 @@ step=${1:-journey}
 case $step in
 make) make_checkpoint "$@" ;;
 judge) judge "$@" ;;
+cannot) cannot ;;
 *) journey ;;
 esac

@@ -131,7 +131,10 @@ static void check_registers(const SdCheckpoint *c, struct refusals *r)
 {
 	uint64_t here = xstate_host_features();
 	uint64_t less = c->xfeatures & ~here, more = here & ~c->xfeatures;
+	struct err why = {};
 
+	if (xstate_host_check(&why) < 0)
+		refuse(r, "%s", why.text);
 	if (!c->has_xfeatures)
 		return;
 	if (had(c, "xsavec"))

@@ -74,39 +74,84 @@ const char *xstate_feature_name(unsigned int nr)
 	return nr < ARRAY_SIZE(feature_names) ? feature_names[nr] : "an unknown feature";
 }
 
+static size_t slice_len(size_t i)
+{
+	return (size_t)slices[i].n * slices[i].word;
+}
+
+/* --- the layout ------------------------------------------------------------------ */
+
+enum { EAX, EBX, ECX, EDX, REGS };
+
+void xstate_layout_ask(struct xstate_layout *out, const struct xstate_processor *cpu)
+{
+	uint32_t r[REGS];
+
+	*out = (struct xstate_layout) { .features = X87_SSE };
+	if (!cpu->cpuid(1, 0, r) || !(r[ECX] & bit_OSXSAVE) || !cpu->cpuid(0xd, 0, r))
+		return;
+	out->xsave = true;
+	out->features = cpu->xcr0();
+	/* Those enabled by the system; state of the kernel's own has no place in user areas. */
+	for (unsigned int nr = 2; nr < ARRAY_SIZE(out->component); nr++) {
+		if (!(out->features >> nr & 1) || !cpu->cpuid(0xd, nr, r) || r[ECX] & 1)
+			continue;
+		out->component[nr].at = r[EBX];
+		out->component[nr].len = r[EAX];
+	}
+}
+
+static int check_component(const struct xstate_layout *l, unsigned int nr, size_t want,
+			   struct err *err)
+{
+	size_t at = l->component[nr].at, len = l->component[nr].len;
+
+	if (!(l->features >> nr & 1) ||
+	    (len >= want && at >= LEGACY_LEN + HEADER_LEN && at + len <= XSTATE_MAX))
+		return 0;
+	return err_set(err, ERR_REFUSED,
+		       "this processor has registers for %s in a layout that is not known (%zu "
+		       "bytes at %zu, not %zu)",
+		       xstate_feature_name(nr), len, at, want);
+}
+
+int xstate_layout_check(const struct xstate_layout *l, struct err *err)
+{
+	int rc = 0;
+
+	if (!l->xsave)
+		return err_set(err, ERR_REFUSED,
+			       "this processor has no XSAVE, or its kernel does not use it: "
+			       "extended registers cannot be saved or brought back");
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(slices); i++)
+		rc = check_component(l, slices[i].nr, slice_len(i), err);
+	return rc;
+}
+
+/* --- this machine's ---------------------------------------------------------------- */
+
+static bool ask_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[REGS])
+{
+	return __get_cpuid_count(leaf, subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
+}
+
+static uint64_t ask_xcr0(void)
+{
+	uint32_t a, d;
+
+	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+	return a | ((uint64_t)d << 32);
+}
+
 /*
- * What the processor says of itself, asked once: below a hypervisor each CPUID is
- * an exit of tens of microseconds, and every thread needs a dozen of these.
+ * Asked once: below a hypervisor each CPUID is an exit of tens of microseconds, and
+ * every thread needs a dozen of these.
  */
-static struct {
-	uint64_t features;
-	struct {
-		uint32_t at, len; /* len 0: the machine has none in user state */
-	} component[63];
-} host;
+static struct xstate_layout host;
 
 static void ask_host(void)
 {
-	unsigned int max = __get_cpuid_max(0, NULL), a, b, c, d;
-
-	host.features = X87_SSE;
-	if (max < 1)
-		return;
-	__cpuid(1, a, b, c, d);
-	if (!(c & bit_OSXSAVE) || max < 0xd)
-		return;
-	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	host.features = a | ((uint64_t)d << 32);
-	/* Those enabled by the system; state of the kernel's own has no place in user areas. */
-	for (unsigned int nr = 2; nr < ARRAY_SIZE(host.component); nr++) {
-		if (!(host.features >> nr & 1))
-			continue;
-		__cpuid_count(0xd, nr, a, b, c, d);
-		if (c & 1)
-			continue;
-		host.component[nr].at = b;
-		host.component[nr].len = a;
-	}
+	xstate_layout_ask(&host, &(struct xstate_processor) { ask_cpuid, ask_xcr0 });
 }
 
 static void know_host(void)
@@ -114,6 +159,12 @@ static void know_host(void)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, ask_host);
+}
+
+int xstate_host_check(struct err *err)
+{
+	know_host();
+	return xstate_layout_check(&host, err);
 }
 
 /* Offset and length of feature @nr >= 2; false if the machine has none in user state. */
@@ -151,8 +202,17 @@ uint64_t xstate_in_use(const struct xstate *x)
 
 int xstate_check(pid_t tid, const struct xstate *x, struct err *err)
 {
+	size_t at, len;
+
 	if (xstate_in_use(x) & AMX_BITS)
 		return err_set(err, ERR_REFUSED, "thread %d: AMX registers are in use", tid);
+	for (size_t i = 0; i < ARRAY_SIZE(slices); i++)
+		if ((xstate_in_use(x) >> slices[i].nr & 1) &&
+		    (!component(slices[i].nr, &at, &len) || at + len > x->len))
+			return err_set(err, ERR_REFUSED,
+				       "thread %d: registers of %s are in use, which are not in "
+				       "the %zu bytes that the kernel shows",
+				       tid, xstate_feature_name(slices[i].nr), x->len);
 	return 0;
 }
 
@@ -170,6 +230,7 @@ int xstate_get(pid_t tid, struct xstate *x, struct err *err)
 		return err_set(err, ERR_REFUSED, "thread %d: %zu bytes of extended registers", tid,
 			       v.iov_len);
 	memcpy(&got.features, area + SW_BYTES, sizeof(got.features));
+	got.len = v.iov_len;
 	rc = xstate_check(tid, &got, err);
 	if (rc < 0)
 		return rc;
@@ -225,7 +286,7 @@ static UserX86XsaveEntry *xsave_of(const struct xstate *x)
 	user_x86_xsave_entry__init(xsave);
 	xsave->xstate_bv = xstate_in_use(x);
 	for (size_t i = 0; i < ARRAY_SIZE(slices); i++) {
-		size_t want = (size_t)slices[i].n * slices[i].word;
+		size_t want = slice_len(i);
 
 		if (!(x->features >> slices[i].nr & 1) || !component(slices[i].nr, &at, &len) ||
 		    at + len > x->len || len < want)
@@ -285,7 +346,7 @@ static int legacy_from_entry(struct xstate *x, const UserX86FpregsEntry *e, stru
 
 static int slice_from_entry(struct xstate *x, UserX86XsaveEntry *xsave, size_t i, struct err *err)
 {
-	size_t n = *count_of(xsave, i), want = (size_t)slices[i].n * slices[i].word, at, len;
+	size_t n = *count_of(xsave, i), want = slice_len(i), at, len;
 	unsigned int nr = slices[i].nr;
 
 	if (n && n != slices[i].n)

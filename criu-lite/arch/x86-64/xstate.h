@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "proto/core-x86.pb-c.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,7 +26,31 @@ struct xstate {
 	uint64_t features; /* that the area has room for */
 };
 
-/* ERR_REFUSED: AMX is in use, as xstate_check says, or the area is of no length that is known. */
+/*
+ * How areas are laid out, and who tells: CPUID (false: there is no such leaf) and
+ * XCR0, which is asked only where the system has enabled XSAVE.
+ */
+struct xstate_layout {
+	bool xsave;	   /* enabled; without it nobody shows areas in this format */
+	uint64_t features; /* XCR0, or x87 and SSE */
+	struct {
+		uint32_t at, len; /* len 0: none in user state */
+	} component[63];
+};
+struct xstate_processor {
+	bool (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+	uint64_t (*xcr0)(void);
+};
+void xstate_layout_ask(struct xstate_layout *out, const struct xstate_processor *cpu);
+/* ERR_REFUSED: there is no XSAVE, or registers lie where we would not find them. */
+int xstate_layout_check(const struct xstate_layout *l, struct err *err);
+/* The same of this machine: before anything is saved or brought back here. */
+int xstate_host_check(struct err *err);
+
+/*
+ * ERR_REFUSED: the area is of no length that is known, or, as xstate_check says, AMX is
+ * in use, or registers in use lie behind its end.
+ */
 int xstate_get(pid_t tid, struct xstate *x, struct err *err);
 int xstate_check(pid_t tid, const struct xstate *x, struct err *err);
 int xstate_set(pid_t tid, const struct xstate *x, struct err *err);

@@ -153,6 +153,103 @@ static void refuses_tiles_in_use(void **state)
 	assert_string_equal(err.text, "thread 9: AMX registers are in use");
 }
 
+/* --- other processors than this one --------------------------------------------------- */
+
+static bool has_osxsave, has_leaf_d;
+static uint32_t avx_len, avx_at;
+
+static bool cpuid_made_up(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	bool avx = leaf == 0xd && subleaf == 2;
+
+	r[0] = avx ? avx_len : 0;
+	r[1] = avx ? avx_at : 0;
+	r[2] = leaf == 1 && has_osxsave ? bit_OSXSAVE : 0;
+	r[3] = 0;
+	return leaf == 1 || (leaf == 0xd && has_leaf_d);
+}
+
+static uint64_t xcr0_made_up(void)
+{
+	assert_true(has_osxsave); /* else the instruction is not there */
+	return 3 | AVX;
+}
+
+static int check_made_up(struct xstate_layout *l, struct err *err)
+{
+	const struct xstate_processor cpu = { cpuid_made_up, xcr0_made_up };
+
+	xstate_layout_ask(l, &cpu);
+	return xstate_layout_check(l, err);
+}
+
+static void knows_the_layout(void **state)
+{
+	struct xstate_layout l;
+
+	has_osxsave = has_leaf_d = true;
+	avx_len = 256;
+	avx_at = 576;
+	assert_int_equal(check_made_up(&l, NULL), 0);
+	assert_true(l.xsave);
+	assert_int_equal(l.features, 3 | AVX);
+	assert_int_equal(l.component[2].at, 576);
+	assert_int_equal(l.component[2].len, 256);
+	assert_int_equal(l.component[3].len, 0);
+	assert_int_equal(xstate_host_check(NULL), 0);
+}
+
+static void refuses_without_xsave(void **state)
+{
+	struct xstate_layout l;
+	struct err err = {};
+
+	has_osxsave = false;
+	has_leaf_d = true;
+	assert_int_equal(check_made_up(&l, &err), ERR_REFUSED);
+	assert_non_null(strstr(err.text, "has no XSAVE"));
+	assert_int_equal(l.features, 3);
+	has_osxsave = true;
+	has_leaf_d = false;
+	assert_int_equal(check_made_up(&l, &err), ERR_REFUSED);
+	assert_non_null(strstr(err.text, "has no XSAVE"));
+}
+
+static void refuses_a_layout_that_is_not_known(void **state)
+{
+	static const uint32_t wrong[][2] = { { 0, 0 },
+					     { 128, 576 },
+					     { 256, 512 },
+					     { 256, XSTATE_MAX - 255 },
+					     { UINT32_MAX, UINT32_MAX } };
+	struct xstate_layout l;
+	struct err err;
+
+	has_osxsave = has_leaf_d = true;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		avx_len = wrong[i][0];
+		avx_at = wrong[i][1];
+		err = (struct err) {};
+		assert_int_equal(check_made_up(&l, &err), ERR_REFUSED);
+		assert_non_null(strstr(err.text, "AVX in a layout that is not known"));
+	}
+}
+
+/* As if the kernel showed less than there is. */
+static void refuses_an_area_that_is_short(void **state)
+{
+	static uint8_t area[576 + 256];
+	struct xstate x = { .area = area, .len = sizeof(area) - 1, .features = 3 | AVX };
+	uint64_t in_use = 3 | AVX;
+	struct err err = {};
+
+	memcpy(area + 512, &in_use, sizeof(in_use));
+	assert_int_equal(xstate_check(9, &x, &err), ERR_REFUSED);
+	assert_non_null(strstr(err.text, "thread 9: registers of AVX are in use"));
+	x.len++;
+	assert_int_equal(xstate_check(9, &x, &err), xstate_host_features() & AVX ? 0 : ERR_REFUSED);
+}
+
 static void refuses_wrong_lengths(void **state)
 {
 	UserX86FpregsEntry e = legacy_entry();
@@ -194,6 +291,10 @@ int main(void)
 		cmocka_unit_test(goes_round),
 		cmocka_unit_test(takes_legacy_alone),
 		cmocka_unit_test(refuses_tiles_in_use),
+		cmocka_unit_test(knows_the_layout),
+		cmocka_unit_test(refuses_without_xsave),
+		cmocka_unit_test(refuses_a_layout_that_is_not_known),
+		cmocka_unit_test(refuses_an_area_that_is_short),
 		cmocka_unit_test(refuses_wrong_lengths),
 		cmocka_unit_test(refuses_what_the_machine_lacks),
 	};
