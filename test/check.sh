@@ -36,6 +36,9 @@ cases()
 		"$here/victims.sh" list thaw "$here/victims/table"
 		"$here/victims.sh" list restore "$here/victims/table"
 		"$here/victims.sh" list again "$here/victims/again"
+		for victim in "children count=40" threads-in-children; do
+			echo "without-children/${victim%% *} 60 WITHOUT=children $here/victims.sh restore $victim"
+		done
 		"$here/victims.sh" list refuse "$here/victims/refused"
 		;;
 	chain)

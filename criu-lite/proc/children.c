@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "criu-lite/proc/stat.h"
@@ -56,6 +57,17 @@ struct pid_list {
 	size_t n, cap;
 };
 
+/* That a file of a thread is not there says nothing of the kernel if the thread is not, either. */
+static bool thread_is_there(const struct proc_dir *task, int tid)
+{
+	scoped char *name = xasprintf("task/%d/stat", tid);
+
+	return faccessat(proc_dirfd(task), name, F_OK, 0) == 0;
+}
+
+/* NO_LISTS: this kernel has none (it is built without CONFIG_PROC_CHILDREN). */
+enum { NO_LISTS = 1 };
+
 static int add_thread(const struct proc_dir *task, int tid, struct pid_list *all, struct err *err)
 {
 	scoped char *name = xasprintf("task/%d/children", tid);
@@ -65,7 +77,7 @@ static int add_thread(const struct proc_dir *task, int tid, struct pid_list *all
 	int rc = proc_read(task, name, &buf, &len, err);
 
 	if (proc_ended(rc))
-		return 0;
+		return thread_is_there(task, tid) ? NO_LISTS : 0;
 	if (rc == 0)
 		rc = proc_children_parse(buf, len, &some, &n, err);
 	if (rc < 0)
@@ -117,20 +129,32 @@ static int ask_process(const struct proc_dir *task, int pid, struct pid_list *al
 	return rc;
 }
 
+/* @most: give up with -E2BIG, having asked nobody, when there are more processes. */
+static int ask_processes(const struct proc_dir *task, size_t most, struct pid_list *all,
+			 struct err *err)
+{
+	scoped int *other = NULL;
+	size_t n;
+	int rc = proc_list_few(task, "..", most, &other, &n, err);
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = ask_process(task, other[i], all, err);
+	return rc;
+}
+
 int proc_children_read(const struct proc_dir *task, int **pids, size_t *n, struct err *err)
 {
-	size_t n_threads = count_threads(task), n_others;
-	scoped int *other = NULL;
+	size_t n_threads = count_threads(task);
 	struct pid_list all = {};
-	int rc = 0;
+	int rc = -E2BIG;
 
 	/* Where there are fewer processes than threads, ask them who their parent is. */
-	if (n_threads >= MANY_THREADS &&
-	    proc_list_few(task, "..", n_threads / 2, &other, &n_others, NULL) == 0)
-		for (size_t i = 0; rc == 0 && i < n_others; i++)
-			rc = ask_process(task, other[i], &all, err);
-	else
+	if (n_threads >= MANY_THREADS)
+		rc = ask_processes(task, n_threads / 2, &all, err);
+	if (rc == -E2BIG)
 		rc = ask_threads(task, n_threads, &all, err);
+	if (rc == NO_LISTS)
+		rc = ask_processes(task, SIZE_MAX, &all, err);
 	if (rc < 0) {
 		free(all.v);
 		return rc;

@@ -44,11 +44,11 @@ start_victim()
 	fi
 }
 
-# dump [OPTION...]: one checkpoint of $pid
+# dump [OPTION...]: one checkpoint of $pid. WITHOUT: what the kernel is to lack (see without.c).
 dump()
 {
 	# shellcheck disable=SC2086
-	"$BUILD/sd-dump" -D "$ckpt" ${SD_DUMP_OPTIONS:-} "$@" "$pid" ||
+	${WITHOUT:+"$BUILD/test/without" "$WITHOUT"} "$BUILD/sd-dump" -D "$ckpt" ${SD_DUMP_OPTIONS:-} "$@" "$pid" ||
 		fail "sd-dump $* of $name: exit status $?"
 }
 

@@ -2,10 +2,15 @@
 #include "test/unit/proc/unit.h"
 
 #include <elf.h>
+#include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "criu-lite/proc/auxv.h"
 #include "criu-lite/proc/children.h"
@@ -354,6 +359,61 @@ static void children(void **state)
 	assert_int_equal(PARSE(proc_children_parse, "-4", &pids, &n, NULL), -EINVAL);
 }
 
+/* What the kernel says of bash, with other numbers. */
+static void put_stat(int at, const char *name, int pid, int ppid)
+{
+	scoped_proc from = recorded(BASH);
+	scoped char *buf = NULL;
+	size_t len;
+	FILE *f;
+	int fd = openat(at, name, O_CREAT | O_WRONLY, 0600);
+
+	assert_true(fd >= 0);
+	f = fdopen(fd, "w");
+	assert_int_equal(proc_read(from, "stat", &buf, &len, NULL), 0);
+	fprintf(f, "%d (a) S %d %s", pid, ppid, strstr(buf, "S 10837 ") + strlen("S 10837 "));
+	fclose(f);
+}
+
+static void put_process(int root, int pid, int ppid)
+{
+	scoped char *name = xasprintf("%d", pid), *stat = xasprintf("%d/stat", pid);
+
+	assert_int_equal(mkdirat(root, name, 0700), 0);
+	put_stat(root, stat, pid, ppid);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+/* A kernel without such lists: a child, one of that child's own, and one of somebody else's. */
+static void children_without_lists(void **state)
+{
+	char path[] = "/tmp/proc-children.XXXXXX";
+	scoped_proc dir = NULL;
+	scoped int *pids = NULL;
+	size_t n;
+	int root;
+
+	assert_non_null(mkdtemp(path));
+	root = open(path, O_RDONLY | O_DIRECTORY);
+	put_process(root, 70, 1);
+	mkdirat(root, "70/task", 0700);
+	mkdirat(root, "70/task/70", 0700);
+	put_stat(root, "70/task/70/stat", 70, 1);
+	put_process(root, 71, 70);
+	put_process(root, 72, 71);
+	put_process(root, 73, 1);
+	assert_int_equal(proc_open(&dir, path, 70, NULL), 0);
+	assert_int_equal(proc_children_read(dir, &pids, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(pids[0], 71);
+	close(root);
+	assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 static void threads(void **state)
 {
 	scoped_proc dir = recorded(PYTHON);
@@ -490,17 +550,29 @@ static void syscalls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(stat_of_odd_name), cmocka_unit_test(stat_of_bash),
-		cmocka_unit_test(stat_of_zombies),  cmocka_unit_test(stat_bad),
-		cmocka_unit_test(status_recorded),  cmocka_unit_test(status_of_zombie),
-		cmocka_unit_test(status_text),	    cmocka_unit_test(status_bad),
-		cmocka_unit_test(limits),	    cmocka_unit_test(limits_bad),
-		cmocka_unit_test(timens),	    cmocka_unit_test(timens_bad),
-		cmocka_unit_test(timers),	    cmocka_unit_test(timers_bad),
-		cmocka_unit_test(children),	    cmocka_unit_test(threads),
-		cmocka_unit_test(namespaces),	    cmocka_unit_test(auxv),
-		cmocka_unit_test(values),	    cmocka_unit_test(values_bad),
-		cmocka_unit_test(autogroups),	    cmocka_unit_test(syscalls),
+		cmocka_unit_test(stat_of_odd_name),
+		cmocka_unit_test(stat_of_bash),
+		cmocka_unit_test(stat_of_zombies),
+		cmocka_unit_test(stat_bad),
+		cmocka_unit_test(status_recorded),
+		cmocka_unit_test(status_of_zombie),
+		cmocka_unit_test(status_text),
+		cmocka_unit_test(status_bad),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(limits_bad),
+		cmocka_unit_test(timens),
+		cmocka_unit_test(timens_bad),
+		cmocka_unit_test(timers),
+		cmocka_unit_test(timers_bad),
+		cmocka_unit_test(children),
+		cmocka_unit_test(children_without_lists),
+		cmocka_unit_test(threads),
+		cmocka_unit_test(namespaces),
+		cmocka_unit_test(auxv),
+		cmocka_unit_test(values),
+		cmocka_unit_test(values_bad),
+		cmocka_unit_test(autogroups),
+		cmocka_unit_test(syscalls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
