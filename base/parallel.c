@@ -1,11 +1,14 @@
 /* parallel.c - numbers are handed out in rising order, a few at a time, until one fails. */
 #include "base/parallel.h"
+#include "base/mem.h"
 
-#include <pthread.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { MAX_THREADS = 16 };
 
@@ -90,6 +93,19 @@ static int loop(size_t n, parallel_work *work, void *arg, struct err *err)
 	return rc;
 }
 
+/* Signals are for the thread that knows what to do then. */
+static bool start(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+	sigset_t all, mask;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
+	rc = pthread_create(thread, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	return rc == 0;
+}
+
 static int share(const struct deal *deal, size_t n, parallel_work *work, void *arg, struct err *err)
 {
 	struct crew c = {
@@ -97,17 +113,12 @@ static int share(const struct deal *deal, size_t n, parallel_work *work, void *a
 	};
 	size_t wanted = threads_for(deal, n), started = 0;
 	pthread_t thread[MAX_THREADS];
-	sigset_t all, mask;
 
 	if (wanted < 2)
 		return loop(n, work, arg, err);
 	pthread_mutex_init(&c.lock, NULL);
-	/* Signals are for the thread that knows what to do then. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &mask);
-	while (started + 1 < wanted && !pthread_create(&thread[started], NULL, help, &c))
+	while (started + 1 < wanted && start(&thread[started], help, &c))
 		started++;
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	help(&c);
 	while (started)
 		pthread_join(thread[--started], NULL);
@@ -123,4 +134,68 @@ int parallel(size_t n, parallel_work *work, void *arg, struct err *err)
 int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err)
 {
 	return share(&large, n, work, arg, err);
+}
+
+bool may_be_idle(void)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+
+	return processors() > 1 && syscall(SYS_capget, &head, data) == 0 &&
+	       data[0].effective & 1u << CAP_SYS_NICE;
+}
+
+void be_idle(pthread_t thread, bool idle)
+{
+	struct sched_param zero = {};
+
+	pthread_setschedparam(thread, idle ? SCHED_IDLE : SCHED_OTHER, &zero);
+}
+
+struct aside {
+	int (*work)(void *arg, struct err *err);
+	void *arg;
+	int rc;
+	struct err err;
+	bool started;
+	pthread_t thread;
+};
+
+static void *do_aside(void *arg)
+{
+	struct aside *a = arg;
+
+	a->rc = a->work(a->arg, &a->err);
+	return NULL;
+}
+
+struct aside *aside_begin(int (*work)(void *arg, struct err *err), void *arg)
+{
+	struct aside *a = xcalloc(1, sizeof(*a));
+
+	a->work = work;
+	a->arg = arg;
+	a->started = may_be_idle() && start(&a->thread, do_aside, a);
+	if (a->started)
+		be_idle(a->thread, true);
+	return a;
+}
+
+int aside_end(struct aside **at, struct err *err)
+{
+	struct aside *a = *at;
+	int rc;
+
+	if (!a)
+		return 0;
+	if (a->started) {
+		be_idle(a->thread, false);
+		pthread_join(a->thread, NULL);
+	} else {
+		do_aside(a);
+	}
+	rc = a->rc < 0 ? err_set(err, a->rc, "%s", a->err.text) : a->rc;
+	free(a);
+	*at = NULL;
+	return rc;
 }

@@ -12,6 +12,8 @@
 #ifndef BASE_PARALLEL_H
 #define BASE_PARALLEL_H
 
+#include <pthread.h>
+
 #include "base/err.h"
 
 typedef int parallel_work(void *arg, size_t i, struct err *err);
@@ -22,5 +24,23 @@ int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err);
 
 /* How many processors this thread may run on; 1 if nobody knows. */
 size_t processors(void);
+
+/*
+ * What is not urgent is to have only what processors nobody else wants (SCHED_IDLE, see
+ * sched(7)). That takes a second one, and permission to end it when it becomes urgent.
+ */
+bool may_be_idle(void);
+/* From now on, or no longer. */
+void be_idle(pthread_t thread, bool idle);
+
+/*
+ * One piece of work while the caller does something else, in idle time until aside_end waits for
+ * it; where that is not to be had, aside_end does it. The rules are those for @work above, and
+ * what it needs must stay until then.
+ */
+struct aside;
+struct aside *aside_begin(int (*work)(void *arg, struct err *err), void *arg);
+/* What @work returned, with its message; *a is NULL then. 0 if it was NULL already. */
+int aside_end(struct aside **a, struct err *err);
 
 #endif

@@ -293,10 +293,10 @@ static int publish(struct story *d, SdCheckpoint *c, struct err *err)
 	phase(&d->phases, "write");
 	rc = memory_write(&d->saver, d->chain, err);
 	if (!rc)
-		rc = memory_late(&d->saver, err);
-	if (!rc)
 		rc = d->opt->memory_only ? write_memory_only(&d->saver, err)
 					 : write_images(&d->saver, err);
+	if (!rc)
+		rc = memory_late(&d->saver, err);
 	if (!rc)
 		rc = track_write(d->track, d->saver.dirfd, err);
 	if (!rc && d->opt->more)

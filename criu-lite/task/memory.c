@@ -1,6 +1,7 @@
 /* memory.c - looking at the memory of frozen tasks: VMAs, their flags, guard pages. */
 #include "criu-lite/task/memory.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/proc/children.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/stat.h"
@@ -59,6 +60,7 @@ void memory_of_release(struct task *task)
 #define MUCH_SPACE   (64ull << 30) /* bytes, used or not: page tables are looked through */
 #define MANY_THREADS 100
 #define FEW_PAGES    256
+#define SHORT_STEP   (16ull << 20) /* bytes; the mappings are locked while one is looked through */
 
 struct early_smaps {
 	pid_t pid;
@@ -84,6 +86,7 @@ struct memory_save {
 	size_t expected; /* bytes to be read in the freeze, as far as can be told before it */
 	struct precopy *precopy;
 	struct spool *spool;
+	struct aside *late;
 };
 
 static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
@@ -296,29 +299,60 @@ static int still_the_same(struct task *task, struct err *err)
 	return 0;
 }
 
-int memory_write(struct saver *s, struct chain *chain, struct err *err)
+static bool was_early(const struct task *task)
 {
-	int rc = spool_drain(s->memory->spool, err);
-
-	if (!rc)
-		spool_give_sums(s->memory->spool, chain);
-	return rc;
+	return task->memory && task->memory->early;
 }
 
-int memory_late(struct saver *s, struct err *err)
+static int all_still_the_same(void *saver, struct err *err)
 {
+	struct saver *s = saver;
 	struct task *task;
 
 	for_each_live_task (task, s->tree) {
-		int rc;
+		int rc = was_early(task) ? still_the_same(task, err) : 0;
 
-		if (!task->memory || !task->memory->early)
-			continue;
-		rc = still_the_same(task, err);
 		if (rc < 0)
 			return err_add(err, rc, "task %d", task->pid);
 	}
 	return 0;
+}
+
+bool memory_late_in_steps(const struct saver *s)
+{
+	struct task *task;
+
+	for_each_live_task (task, s->tree)
+		for (size_t i = 0; was_early(task) && i < task->memory->n_smaps; i++)
+			if (task->memory->smap[i].end - task->memory->smap[i].start > SHORT_STEP)
+				return false;
+	return true;
+}
+
+void memory_late_begin(struct saver *s)
+{
+	struct memory_save *m = s->memory;
+	struct task *task;
+
+	for_each_live_task (task, s->tree)
+		if (!m->late && was_early(task))
+			m->late = aside_begin(all_still_the_same, s);
+}
+
+int memory_late(struct saver *s, struct err *err)
+{
+	return aside_end(&s->memory->late, err);
+}
+
+int memory_write(struct saver *s, struct chain *chain, struct err *err)
+{
+	int rc;
+
+	memory_late_begin(s);
+	rc = spool_drain(s->memory->spool, err);
+	if (!rc)
+		spool_give_sums(s->memory->spool, chain);
+	return rc;
 }
 
 /* --- VMAs -------------------------------------------------------------------------- */
@@ -500,6 +534,8 @@ void memory_save_release(struct saver *s)
 {
 	struct task *task;
 
+	if (s->memory)
+		memory_late(s, NULL);
 	for_each_task (task, s->tree)
 		memory_of_release(task);
 	if (!s->memory)

@@ -37,8 +37,15 @@ int memory_look(struct saver *s, struct task *task, struct err *err);
 int memory_save(struct saver *s, struct err *err);
 /* After the thaw: those files are written, as far as they are not yet; their sums go to @chain. */
 int memory_write(struct saver *s, struct chain *chain, struct err *err);
-/* After the thaw: smaps again, where memory_early was believed; -EAGAIN when flags changed under
- * us: the dump is to be done again without memory_early. */
+/*
+ * After memory_look: smaps again, where memory_early was believed, in idle time. memory_save does
+ * so where the tree stands still for long anyway or where nobody has to wait for the mappings'
+ * lock (in steps: there are no large ones); memory_write begins what was not begun.
+ */
+void memory_late_begin(struct saver *s);
+bool memory_late_in_steps(const struct saver *s);
+/* After memory_write, what that has found: -EAGAIN when flags changed under us: the dump is to be
+ * done again without memory_early. */
 int memory_late(struct saver *s, struct err *err);
 void memory_save_release(struct saver *s);
 

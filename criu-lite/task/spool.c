@@ -1,18 +1,13 @@
 /* spool.c - a ring of memory, a queue of what lies in it, and whoever empties both. */
 #include "criu-lite/task/spool.h"
-#include "base/kernel-abi.h"
 #include "base/mem.h"
 #include "base/parallel.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define HOLD_MOST ((size_t)128 << 20) /* more is written while it is read */
 #define HOLD_SOME (4 * SPOOL_ROOM)    /* where more would not stay in the cache */
@@ -59,31 +54,10 @@ static void fault_in(char *at, size_t len)
 	madvise(at, len, MADV_POPULATE_WRITE);
 }
 
-/*
- * The tree waits for the reader and must not wait for the writer as well: while all that is
- * expected has room, the writer is to have only what processors nobody else wants. That
- * takes a second one, and permission to end it when the tree goes on.
- */
-static bool may_write_aside(void)
-{
-	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
-
-	return processors() > 1 && syscall(SYS_capget, &head, data) == 0 &&
-	       data[0].effective & 1u << CAP_SYS_NICE;
-}
-
-static void schedule(struct spool *s, int policy)
-{
-	struct sched_param zero = {};
-
-	pthread_setschedparam(s->thread, policy, &zero);
-}
-
 static void step_forward(struct spool *s)
 {
 	if (s->aside)
-		schedule(s, SCHED_OTHER);
+		be_idle(s->thread, false);
 	s->aside = false;
 }
 
@@ -190,12 +164,18 @@ struct spool *spool_new(size_t expected)
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->turn, NULL);
 	s->own_last = &s->own;
-	if (hold && expected > HOLD_IDLE && may_write_aside())
+	/* The tree waits for the reader and must not wait for the writer as well. */
+	if (hold && expected > HOLD_IDLE && may_be_idle())
 		start(s);
 	s->aside = s->running;
 	if (s->aside)
-		schedule(s, SCHED_IDLE);
+		be_idle(s->thread, true);
 	return s;
+}
+
+bool spool_ample(const struct spool *s)
+{
+	return s->ample;
 }
 
 /* One job further, by whoever does them. */

@@ -46,7 +46,7 @@ for how in noroom broken short partly syncs tmpfs; do
 		echo "fire/full-disk-$how-$whole $limit $here/full-disk $how $whole $every"
 	done
 done
-for how in exit killed exec fork thread leader; do
+for how in exit killed exec fork thread leader advise; do
 	echo "fire/turn-$how $limit $here/turn $how $turns"
 done
 for how in exit exec fork thread leader; do

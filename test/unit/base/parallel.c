@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -89,13 +90,65 @@ static void few(void **state)
 	assert_int_equal(j.done[4], 0);
 }
 
+static int aside(void *arg, struct err *err)
+{
+	struct job *j = arg;
+
+	return work(j, 0, err);
+}
+
+/* Once, whether there was a thread for it or not; and the end of nothing is nothing. */
+static void aside_once(void **state)
+{
+	struct job j = { .caller = pthread_self() };
+	struct aside *a = aside_begin(aside, &j);
+
+	assert_int_equal(aside_end(&a, NULL), 0);
+	assert_null(a);
+	assert_int_equal(j.done[0], 1);
+	assert_false(j.signals_get_in);
+	assert_int_equal(aside_end(&a, NULL), 0);
+	assert_int_equal(j.done[0], 1);
+}
+
+static void aside_fails(void **state)
+{
+	struct job j = { .caller = pthread_self(), .n_bad = 1, .bad = { 0 } };
+	struct aside *a = aside_begin(aside, &j);
+	struct err err = {};
+
+	assert_int_equal(aside_end(&a, &err), -EIO);
+	assert_string_equal(err.text, "number 0");
+	assert_null(a);
+}
+
+/* One processor: nothing is begun before it is waited for. */
+static void aside_alone(void **state)
+{
+	struct job j = { .caller = pthread_self() };
+	cpu_set_t all, one;
+	struct aside *a;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	for (int cpu = 0; !CPU_COUNT(&one); cpu++)
+		if (CPU_ISSET(cpu, &all))
+			CPU_SET(cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	a = aside_begin(aside, &j);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	assert_int_equal(j.done[0], 0);
+	assert_int_equal(aside_end(&a, NULL), 0);
+	assert_int_equal(j.done[0], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_once),
-		cmocka_unit_test(first_error),
-		cmocka_unit_test(error_without_text),
-		cmocka_unit_test(few),
+		cmocka_unit_test(all_once),	      cmocka_unit_test(first_error),
+		cmocka_unit_test(error_without_text), cmocka_unit_test(few),
+		cmocka_unit_test(aside_once),	      cmocka_unit_test(aside_fails),
+		cmocka_unit_test(aside_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
