@@ -148,6 +148,14 @@ static const struct range *fast_range(const struct fill *f, uint64_t at)
 	return low < f->n_fast ? &f->fast[low] : NULL;
 }
 
+/* The bytes of [to, to + len) that a userfaultfd did not copy are to be written as other memory is. */
+static int give_up_fast(struct fill *f, uint64_t to, uint64_t len, struct err *err)
+{
+	int rc = len ? uffd_unregister(f->uffd, to, to + len) : 0;
+
+	return rc < 0 ? err_set(err, rc, "memory at %#" PRIx64 " cannot be filled", to) : 0;
+}
+
 /*
  * A userfaultfd puts a page in place that was never zeroed, which is faster by a
  * third. What it does not want to copy (a page is there already) is written.
@@ -161,10 +169,13 @@ static int run_to_task(struct fill *f, struct pieces *p, uint64_t to, const char
 		const struct range *r = fast_range(f, to);
 		uint64_t border = !r ? to + n : r->start > to ? r->start : r->end;
 		uint64_t len = n < border - to ? n : border - to;
-		uint64_t done = r && r->start <= to ? uffd_copy(f->uffd, to, from, len) : 0;
+		bool fast = r && r->start <= to;
+		uint64_t done = fast ? uffd_copy(f->uffd, to, from, len) : 0;
 
 		progress_add(f->b->progress, done / PAGE_SIZE);
-		if (done < len)
+		if (fast)
+			rc = give_up_fast(f, to + done, len - done, err);
+		if (!rc && done < len)
 			rc = pieces_add(f, p, to + done, from + done, len - done, err);
 		to += len;
 		from += len;
@@ -341,7 +352,7 @@ static void register_fast(struct fill *f, const struct task *task)
 	for (size_t i = 0; f->uffd >= 0 && i < task->mm->n_vmas; i++) {
 		const VmaEntry *e = task->mm->vmas[i];
 
-		if (may_be_fast(e) && uffd_register(f->uffd, e->start, e->end) == 0)
+		if (may_be_fast(e) && uffd_register_empty(f->uffd, e->start, e->end) == 0)
 			ARRAY_PUSH(f->fast, f->n_fast, f->cap_fast,
 				   ((struct range) { e->start, e->end }));
 	}

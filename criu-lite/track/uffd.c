@@ -37,12 +37,28 @@ int uffd_init(int uffd, uint64_t features)
 	return ioctl(uffd, UFFDIO_API, &api) < 0 ? -errno : 0;
 }
 
-int uffd_register(int uffd, uint64_t start, uint64_t end)
+static int register_for(int uffd, uint64_t start, uint64_t end, uint64_t mode)
 {
-	struct uffdio_register r = { .range = { start, end - start },
-				     .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_register r = { .range = { start, end - start }, .mode = mode };
 
 	return ioctl(uffd, UFFDIO_REGISTER, &r) < 0 ? -errno : 0;
+}
+
+int uffd_register(int uffd, uint64_t start, uint64_t end)
+{
+	return register_for(uffd, start, end, UFFDIO_REGISTER_MODE_WP);
+}
+
+int uffd_register_empty(int uffd, uint64_t start, uint64_t end)
+{
+	return register_for(uffd, start, end, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+int uffd_unregister(int uffd, uint64_t start, uint64_t end)
+{
+	struct uffdio_range r = { start, end - start };
+
+	return ioctl(uffd, UFFDIO_UNREGISTER, &r) < 0 ? -errno : 0;
 }
 
 int uffd_unprotect(int uffd, uint64_t start, uint64_t end)

@@ -21,6 +21,12 @@ int uffd_register(int uffd, uint64_t start, uint64_t end);
 /* What is write-protected there counts as written again. -ENOENT: not all of it is registered. */
 int uffd_unprotect(int uffd, uint64_t start, uint64_t end);
 /*
+ * To be filled: until it is unregistered or the descriptor is closed, nobody else gets a page
+ * there, and writing from outside is -EFAULT. Closing looks at no page, unlike after uffd_register.
+ */
+int uffd_register_empty(int uffd, uint64_t start, uint64_t end);
+int uffd_unregister(int uffd, uint64_t start, uint64_t end);
+/*
  * Fill @len bytes of registered private memory that holds nothing yet. Returns the
  * bytes that were copied, perhaps none: what comes then must go another way.
  */
