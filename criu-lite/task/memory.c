@@ -318,10 +318,12 @@ static int all_still_the_same(void *saver, struct err *err)
 	return 0;
 }
 
-bool memory_late_in_steps(const struct saver *s)
+bool memory_late_fits(const struct saver *s)
 {
 	struct task *task;
 
+	if (spool_too_much(s->memory->expected))
+		return true;
 	for_each_live_task (task, s->tree)
 		for (size_t i = 0; was_early(task) && i < task->memory->n_smaps; i++)
 			if (task->memory->smap[i].end - task->memory->smap[i].start > SHORT_STEP)

@@ -38,12 +38,12 @@ int memory_save(struct saver *s, struct err *err);
 /* After the thaw: those files are written, as far as they are not yet; their sums go to @chain. */
 int memory_write(struct saver *s, struct chain *chain, struct err *err);
 /*
- * After memory_look: smaps again, where memory_early was believed, in idle time. memory_save does
- * so where the tree stands still for long anyway or where nobody has to wait for the mappings'
- * lock (in steps: there are no large ones); memory_write begins what was not begun.
+ * After memory_look: smaps again, where memory_early was believed, in idle time. Whether it may begin
+ * in the freeze: it stands still for long anyway, or there are no large mappings, whose lock would
+ * hold up what comes after the pages. memory_write begins what was not begun.
  */
 void memory_late_begin(struct saver *s);
-bool memory_late_in_steps(const struct saver *s);
+bool memory_late_fits(const struct saver *s);
 /* After memory_write, what that has found: -EAGAIN when flags changed under us: the dump is to be
  * done again without memory_early. */
 int memory_late(struct saver *s, struct err *err);

@@ -661,8 +661,7 @@ int memory_save(struct saver *s, struct err *err)
 	int rc = run_open(&r, err);
 
 	r.spool = memory_spool(s);
-	/* Else it might hold up what comes after the pages. */
-	if (!spool_ample(r.spool) || memory_late_in_steps(s))
+	if (memory_late_fits(s))
 		memory_late_begin(s);
 	r.other = xmalloc(PAGE_SIZE);
 	r.piece = xcalloc(MAX_PIECES, sizeof(*r.piece));

@@ -142,10 +142,15 @@ static void start(struct spool *s)
 	s->hopeless = !s->running;
 }
 
+bool spool_too_much(size_t expected)
+{
+	return expected > HOLD_MOST;
+}
+
 struct spool *spool_new(size_t expected)
 {
 	struct spool *s = xcalloc(1, sizeof(*s));
-	bool hold = expected && expected <= HOLD_MOST;
+	bool hold = expected && !spool_too_much(expected);
 
 	s->len = hold ? expected + HOLD_SOME : HOLD_SOME;
 	s->ring = map_huge(s->len);
@@ -171,11 +176,6 @@ struct spool *spool_new(size_t expected)
 	if (s->aside)
 		be_idle(s->thread, true);
 	return s;
-}
-
-bool spool_ample(const struct spool *s)
-{
-	return s->ample;
 }
 
 /* One job further, by whoever does them. */

@@ -31,8 +31,8 @@ struct spool;
 
 /* @expected bytes; 0: nobody knows. Beyond a limit, which may be too much to hold, as if 0. */
 struct spool *spool_new(size_t expected);
-/* All that is expected has room: then reading does not wait for writing. */
-bool spool_ample(const struct spool *s);
+/* More than is held: whoever reads it will wait for the writer. */
+bool spool_too_much(size_t expected);
 void spool_adopt(struct spool *s, struct pages_writer *w);
 /* Where SPOOL_ROOM bytes may be put, in one put or in several. */
 int spool_room(struct spool *s, char **room, struct err *err);
