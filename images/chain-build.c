@@ -96,13 +96,13 @@ static int begin_plain(struct chain *c, uint32_t parent, struct err *err)
 	return rc;
 }
 
-struct chain_at chain_begun_on(const struct chain *c)
+struct chain_at chain_parent_at(const struct chain *c, uint32_t seq)
 {
-	if (!c->parent)
+	if (!seq)
 		return (struct chain_at) { .dirfd = -1 };
 	if (c->plain)
 		return (struct chain_at) { .dirfd = c->prev_fd };
-	return (struct chain_at) { .dirfd = c->dirfd, .seq = c->parent };
+	return (struct chain_at) { .dirfd = c->dirfd, .seq = seq };
 }
 
 int chain_begin(struct chain *c, uint32_t parent, struct err *err)

@@ -116,6 +116,7 @@ static int prepare(struct story *d, struct err *err)
 	say(d, "tracker: %s", track_name(d->track));
 	prefer_us_to_the_task();
 	d->saver.track = d->track;
+	d->saver.parent = chain_parent_at(d->chain, track_parent(d->track));
 	files_early(&d->files, d->opt->pid);
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
@@ -188,7 +189,7 @@ static int copy_pages(struct story *d, struct err *err)
 	if (rc < 0)
 		return rc;
 	d->saver.dirfd = chain_fd(d->chain);
-	d->saver.parent = chain_begun_on(d->chain);
+	d->saver.parent = chain_parent_at(d->chain, track_parent(d->track));
 	phase(&d->phases, "pages");
 	d->saver.progress = d->opt->progress;
 	progress_begin(d->opt->progress, "pages looked at", 0);

@@ -37,7 +37,8 @@ struct saver {
 	struct track *track;
 	struct progress *progress; /* may be NULL */
 	int dirfd;		   /* the checkpoint being built; -1 before pages are written */
-	struct chain_at parent;	   /* whose pages need not be written again; dirfd -1: none */
+	struct chain_at parent;	   /* whose pages need not be written again; dirfd -1: none. Before
+				    * the freeze a guess. */
 	uint64_t pages_used, pages_written, pages_parent, pages_zero;
 	uint64_t time_ns;	   /* task/namespaces.c: the one that all tasks must be in */
 	int64_t clock_ns[2];	   /* task/clocks.c: what the tree saw in the freeze */

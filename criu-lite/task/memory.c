@@ -6,6 +6,7 @@
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/task/memory_vma.h"
+#include "criu-lite/task/parents.h"
 #include "criu-lite/task/spool.h"
 
 #include <errno.h>
@@ -87,6 +88,7 @@ struct memory_save {
 	struct precopy *precopy;
 	struct spool *spool;
 	struct aside *late;
+	struct parents *parents;
 };
 
 static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
@@ -196,11 +198,40 @@ static uint64_t precopy_one(struct saver *s, const struct busy *b, uint64_t most
 	return read;
 }
 
+/* NULL, and no error: there is none. */
+int memory_parents(struct saver *s, struct parents **out, struct err *err)
+{
+	struct memory_save *m = memory_saved(s);
+	int rc = 0;
+
+	if (!parents_are_of(m->parents, &s->parent)) {
+		parents_free(m->parents);
+		m->parents = NULL;
+		if (s->parent.dirfd >= 0)
+			rc = parents_open(&m->parents, &s->parent, err);
+	}
+	*out = m->parents;
+	return rc;
+}
+
+/* Who has few pages of its own has few in the parent. */
+static void expect_parents(struct saver *s)
+{
+	const struct memory_save *m = s->memory;
+	struct parents *parents;
+
+	if (memory_parents(s, &parents, NULL) < 0 || !parents)
+		return;
+	for (size_t i = 0; i < m->n_busy; i++)
+		parents_expect(parents, m->busy[i].pid);
+}
+
 void memory_precopy(struct saver *s)
 {
 	struct memory_save *m = s->memory;
 	uint64_t room = PRECOPY_MOST;
 
+	expect_parents(s);
 	m->precopy = precopy_new();
 	for (size_t i = 0; i < m->n_busy; i++)
 		room -= precopy_one(s, &m->busy[i], room);
@@ -548,6 +579,7 @@ void memory_save_release(struct saver *s)
 	free(s->memory->busy);
 	spool_free(s->memory->spool);
 	precopy_free(s->memory->precopy);
+	parents_free(s->memory->parents);
 	free(s->memory);
 	s->memory = NULL;
 }

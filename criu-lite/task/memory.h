@@ -25,7 +25,8 @@ struct track_vma *memory_tracked(const struct task *task, size_t *n);
 void memory_early(struct saver *s, pid_t root);
 /*
  * After memory_early, as close to the freeze as may be: pages that were written are read, and
- * those that are likely to be read in the freeze get room.
+ * those that are likely to be read in the freeze get room. What is read of s->parent is used
+ * if memory_save still finds it there.
  */
 void memory_precopy(struct saver *s);
 /*

@@ -9,6 +9,7 @@
 #include "criu-lite/proc/maps.h"
 #include "criu-lite/proc/smaps.h"
 #include "criu-lite/task/memory.h"
+#include "criu-lite/task/parents.h"
 #include "criu-lite/task/precopy.h"
 #include "images/chain.h"
 
@@ -71,6 +72,8 @@ struct task_memory *memory_of(struct task *task);
 void memory_of_release(struct task *task);
 /* Where the pages of this dump wait; made with the first call. */
 struct spool *memory_spool(struct saver *s);
+/* Of s->parent, s's own, with what was read before the freeze. NULL, and no error: there is none. */
+int memory_parents(struct saver *s, struct parents **out, struct err *err);
 /* What was read of @task before the freeze; NULL: nothing. */
 const struct precopied *memory_precopied(const struct saver *s, const struct task *task);
 

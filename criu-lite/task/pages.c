@@ -53,7 +53,7 @@ struct copier {
 struct pages_run {
 	struct saver *s;
 	uint32_t next_id;
-	struct chain_links links; /* the parent and its own; none in a full dump */
+	struct parents *parents; /* NULL: a full dump */
 	struct spool *spool;
 	char *other; /* one page */
 	struct piece *piece;
@@ -420,28 +420,12 @@ struct track_vma *memory_tracked(const struct task *task, size_t *n)
 	return v;
 }
 
-/* -ENOENT (the parent did not have this one) is not an error: *@p stays empty and unused. */
-static int parent_pagemap(const struct pages_run *r, struct pagemap *p, const char *name,
-			  bool *there, struct err *err)
-{
-	int rc;
-
-	*there = false;
-	if (!r->links.n)
-		return 0;
-	rc = pagemap_load(p, r->links.link[0].dirfd, name, err);
-	*there = !rc;
-	return rc == -ENOENT ? 0 : rc;
-}
-
 static int save_task(struct pages_run *r, struct task *task, struct err *err)
 {
 	struct copier c = { .s = r->s, .object = task->pid, .mem = -1 };
 	scoped struct track_vma *vma = NULL;
 	struct track_runs runs = {};
-	struct pagemap parent = {};
 	char name[64];
-	bool there = false;
 	size_t n;
 	int rc;
 
@@ -451,19 +435,16 @@ static int save_task(struct pages_run *r, struct task *task, struct err *err)
 	snprintf(name, sizeof(name), "pagemap-%d.img", task->pid);
 	vma = memory_tracked(task, &n);
 	rc = track_scan(r->s->track, task, vma, n, &runs, err);
-	if (!rc)
-		rc = parent_pagemap(r, &parent, name, &there, err);
+	if (!rc && r->parents)
+		rc = parents_of(r->parents, task->pid, &c.parent, err);
 	if (!rc)
 		rc = c.mem = proc_openat(task->proc, "mem", O_RDONLY);
 	if (rc >= 0)
 		rc = begin_pagemap(r, &c.w, name, err);
-	if (!rc) {
-		c.parent = there ? &parent : NULL;
+	if (!rc)
 		rc = copy_runs(&c, task, &runs, err);
-	}
 	if (!rc)
 		end_pagemap(r, c.w);
-	pagemap_release(&parent);
 	track_runs_release(&runs);
 	if (c.mem >= 0)
 		close(c.mem);
@@ -481,7 +462,8 @@ struct shared_copy {
 	struct pages_writer *w;
 	const struct memfd_object *o;
 	int fd;
-	bool parent; /* .src is the parent's content */
+	const struct chain_links *links; /* NULL: .parent is false */
+	bool parent;			 /* .src is the parent's content */
 	struct page_sources src;
 	struct page_file **file; /* per level, opened when needed */
 	size_t at;		 /* source that was looked at last */
@@ -491,10 +473,11 @@ static void shared_parent(struct shared_copy *c, const char *name)
 {
 	struct pages_run *r = c->r;
 
-	if (!r->links.n || track_compares(r->s->track))
+	if (!r->parents || track_compares(r->s->track))
 		return;
-	c->parent = !chain_resolve(&c->src, &r->links, name, NULL);
-	c->file = xcalloc(r->links.n, sizeof(struct page_file *));
+	c->links = parents_links(r->parents);
+	c->parent = !chain_resolve(&c->src, c->links, name, NULL);
+	c->file = xcalloc(c->links->n, sizeof(struct page_file *));
 }
 
 /* The parent's bytes of one page in @page; false when it has none. */
@@ -510,7 +493,7 @@ static bool parent_page(struct shared_copy *c, uint64_t offset, char *page)
 	if (c->at == c->src.n || s->vaddr > offset)
 		return false;
 	f = &c->file[s->level];
-	if (!*f && chain_pages(f, &c->r->links, &c->src, s->level, NULL) < 0)
+	if (!*f && chain_pages(f, c->links, &c->src, s->level, NULL) < 0)
 		return false;
 	return pread(page_file_fd(*f), page, PAGE_SIZE, s->offset + (offset - s->vaddr)) ==
 	       (ssize_t)PAGE_SIZE;
@@ -527,7 +510,7 @@ static uint32_t shared_fate(struct shared_copy *c, uint64_t offset, const char *
 	}
 	if (track_compares(t))
 		same = track_same(t, TRACK_SHMEM | c->o->inode->shmid, offset, page) &&
-		       c->r->links.n;
+		       c->r->parents;
 	else
 		same = c->parent && parent_page(c, offset, c->r->other) &&
 		       !memcmp(c->r->other, page, PAGE_SIZE);
@@ -628,7 +611,7 @@ static int save_object(struct pages_run *r, const struct memfd_object *o, struct
 		rc = shared_data(&c, err);
 	if (!rc)
 		end_pagemap(r, c.w);
-	for (size_t i = 0; c.file && i < r->links.n; i++)
+	for (size_t i = 0; c.file && i < c.links->n; i++)
 		page_file_release(&c.file[i]);
 	free(c.file);
 	page_sources_release(&c.src);
@@ -638,16 +621,8 @@ static int save_object(struct pages_run *r, const struct memfd_object *o, struct
 
 /* --- all of it ------------------------------------------------------------------------ */
 
-static int run_open(struct pages_run *r, struct err *err)
-{
-	const struct chain_at *parent = &r->s->parent;
-
-	return parent->dirfd < 0 ? 0 : chain_follow(&r->links, parent->dirfd, parent->seq, err);
-}
-
 static void run_close(struct pages_run *r)
 {
-	chain_links_release(&r->links);
 	free(r->other);
 	free(r->piece);
 }
@@ -658,7 +633,7 @@ int memory_save(struct saver *s, struct err *err)
 	const struct memfd_object *object;
 	size_t n = memfd_objects(s->files, &object);
 	struct task *task;
-	int rc = run_open(&r, err);
+	int rc = memory_parents(s, &r.parents, err);
 
 	r.spool = memory_spool(s);
 	if (memory_late_fits(s))

@@ -324,7 +324,7 @@ static void save(struct saved *d, struct chain *c, pid_t pid, uint32_t parent)
 	look(d, task);
 	ok(&err, chain_begin(c, parent, &err));
 	d->s.dirfd = chain_fd(c);
-	d->s.parent = chain_begun_on(c);
+	d->s.parent = chain_parent_at(c, parent);
 	ok(&err, memory_save(&d->s, &err));
 	ok(&err, memory_write(&d->s, c, &err));
 	ok(&err, img_write_one(task->mm, &err, d->s.dirfd, "mm-%d.img", pid));
