@@ -480,6 +480,7 @@ static int read_stat(struct task *task, struct err *err)
 	task->ppid = stat.ppid;
 	task->pgid = stat.pgrp;
 	task->sid = stat.session;
+	task->has_terminal = stat.tty_nr != 0;
 	task->exit_signal = stat.exit_signal;
 	task->exit_code = task->state == TASK_DEAD ? stat.exit_code : 0;
 	if (task->state == TASK_DEAD)

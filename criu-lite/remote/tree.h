@@ -41,6 +41,7 @@ struct thread {
 
 struct task {
 	pid_t pid, ppid, pgid, sid;
+	bool has_terminal;   /* a controlling one */
 	struct task *parent; /* NULL for the root */
 	enum task_state state;
 	int exit_code;	     /* wait status, of a dead task */

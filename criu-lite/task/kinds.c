@@ -23,6 +23,7 @@ const struct task_kind *const task_kinds[] = {
 	&kind_namespaces,
 	&kind_clocks,
 	&kind_unsupported,
+	&kind_terminal,
 	&kind_sem_undo,
 	&kind_keyrings,
 	&kind_rings,

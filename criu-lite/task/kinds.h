@@ -9,6 +9,7 @@ extern const struct task_kind kind_mm;
 extern const struct task_kind kind_namespaces;
 extern const struct task_kind kind_clocks;
 extern const struct task_kind kind_unsupported;
+extern const struct task_kind kind_terminal;
 extern const struct task_kind kind_sem_undo;
 extern const struct task_kind kind_xcomp;
 extern const struct task_kind kind_regs;

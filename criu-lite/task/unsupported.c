@@ -1,7 +1,7 @@
 /*
  * unsupported.c - what a thread can have that no kind can bring back, refused by
- * name: I/O ports, masked pointers, dispatched system calls, semaphores to be
- * undone.
+ * name: I/O ports, masked pointers, dispatched system calls, a terminal of its own,
+ * semaphores to be undone.
  */
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
@@ -62,6 +62,29 @@ const struct task_kind kind_unsupported = {
 	.name = "unsupported",
 	.every_thread = true,
 	.look = unsupported_look,
+};
+
+/* --- a terminal without a descriptor -------------------------------------------------------- */
+
+/*
+ * A session that began outside of the tree has what terminal the one has that it comes
+ * back into. One that is begun anew has none, and no descriptor may be there to say so.
+ */
+static int terminal_look(struct saver *s, struct thread *t, struct err *err)
+{
+	const struct task *task = t->task;
+
+	if (task->has_terminal && task->sid == task->pid)
+		refuse(s->refusals,
+		       "task %d: the controlling terminal of the session that it leads is not "
+		       "supported",
+		       task->pid);
+	return 0;
+}
+
+const struct task_kind kind_terminal = {
+	.name = "terminal",
+	.look = terminal_look,
 };
 
 /* --- SEM_UNDO ---------------------------------------------------------------------------- */

@@ -172,6 +172,45 @@ def case_without_terminal():
     check(not lives(pid), "a task is left")
 
 
+def redirected_job():
+    """It has descriptors of files only, but reaches the terminal of its session all the same."""
+    t = Terminal(24, 80)
+    os.mkfifo(folder + "/fifo")
+    pid = t.start("sh", "-c", "read line <%s/fifo; echo heard $line >/dev/tty || echo none" % folder,
+                  files=[(0, "/dev/null"), (1, folder + "/said"), (2, "/dev/null")])
+    until(lambda: state(pid) == "S", "the job waits at the FIFO")
+    dumped_and_killed(t, pid)
+    t.hang_up()
+    return pid
+
+
+def say_hello():
+    with open(folder + "/fifo", "w") as f:
+        f.write("hello\n")
+
+
+def case_no_descriptor():
+    """It comes into the session of sd-restore, and so has that terminal."""
+    redirected_job()
+    t = Terminal(24, 80)
+    restorer = restore_on(t)
+    say_hello()
+    t.expect("heard hello\r?\n")
+    ended(t, restorer, "exited", 0)
+
+
+def case_no_descriptor_no_job():
+    """Its session is begun anew, and has no terminal, as sd-restore(1) says."""
+    redirected_job()
+    t = Terminal(24, 80)
+    restorer = t.start(build + "/sd-restore", "--pidfile", pidfile, chain)
+    t.expect("restored checkpoint .*\n")
+    say_hello()
+    same("sd-restore", t.wait(restorer)[:2], ["exited", 0])
+    with open(folder + "/said") as f:
+        same("it said", f.read(), "none\n")
+
+
 def case_stop_and_go():
     old, pid = job_started()
     modes = dumped_and_killed(old, pid)

@@ -13,6 +13,7 @@
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -188,6 +189,24 @@ static int set_memfd_elsewhere(void)
 	return 0;
 }
 
+/* It leads a session that has a terminal, and has no descriptor of that: somebody else keeps it. */
+static int set_controlling_terminal(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), slave;
+
+	CHECK(getsid(0) == getpid(), "this leads no session");
+	if (master < 0 || grantpt(master) || unlockpt(master))
+		return -1;
+	signal(SIGHUP, SIG_IGN); /* whoever keeps it ends when this does */
+	slave = SYS(open(ptsname(master), O_RDWR));
+	leave_an_outsider();
+	close(slave);
+	close(master);
+	slave = SYS(open("/dev/tty", O_RDWR));
+	close(slave);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*set)(void);
@@ -209,6 +228,7 @@ static const struct {
 	{ "time-namespace", set_time_namespace, "time_for_children" },
 	{ "pid-namespace", set_pid_namespace, "pid_for_children" },
 	{ "cwd-on-mount", set_cwd_on_mount, "mount" },
+	{ "controlling-terminal", set_controlling_terminal, "terminal" },
 };
 
 VICTIM(odd)
