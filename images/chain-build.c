@@ -128,11 +128,6 @@ int chain_begin(struct chain *c, uint32_t parent, struct err *err)
 	return rc;
 }
 
-uint32_t chain_seq(const struct chain *c)
-{
-	return c->building;
-}
-
 int chain_fd(const struct chain *c)
 {
 	return c->building_fd;

@@ -96,8 +96,7 @@ int chain_parent(int checkpoint_dirfd, uint32_t *seq, struct err *err);
 int chain_begin(struct chain *c, uint32_t parent, struct err *err);
 /* Where the parent @seq of one to be built lies; dirfd -1: it is 0. */
 struct chain_at chain_parent_at(const struct chain *c, uint32_t seq);
-uint32_t chain_seq(const struct chain *c); /* number being built */
-int chain_fd(const struct chain *c);	   /* its directory, for all the writers of images */
+int chain_fd(const struct chain *c); /* its directory, for all the writers of images */
 /* Sums that pages_close gave, so that chain_seal need not read that file; owned from here on. */
 void chain_take_sums(struct chain *c, SdBlockSums *sums);
 /* All files are written: checksums, and everything to disk. *@bytes: their sizes together. */

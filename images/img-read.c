@@ -307,11 +307,6 @@ const struct img_family *img_family(const struct img_reader *r)
 	return r->family;
 }
 
-const char *img_name(const struct img_reader *r)
-{
-	return r->name;
-}
-
 uint64_t img_offset(const struct img_reader *r)
 {
 	return r->at;

@@ -94,7 +94,6 @@ int img_next(struct img_reader *r, void *out, struct err *err);
 uint64_t img_payload_left(const struct img_reader *r);
 int img_payload(struct img_reader *r, void *buf, size_t n, struct err *err);
 const struct img_family *img_family(const struct img_reader *r);
-const char *img_name(const struct img_reader *r);
 uint64_t img_offset(const struct img_reader *r); /* of what comes next */
 int img_error(const struct img_reader *r, struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));	/* -EBADMSG: "NAME: offset N: ..." */

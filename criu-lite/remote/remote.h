@@ -76,21 +76,6 @@ struct remote_each {
 int remote_threads(struct task *task, const struct remote_each *each, struct err *err);
 
 /*
- * What a stopped thread is made of, as an image holds it. The registers are
- * settled: an interrupted call begins again, a restartable sequence is aborted.
- * (struct regs and struct xstate: arch/.../regs.h, xstate.h.)
- */
-struct regs;
-struct xstate;
-void thread_regs(const struct thread *t, struct regs *regs);
-const struct xstate *thread_xstate(const struct thread *t);
-uint64_t thread_mask(const struct thread *t);
-
-/* The raw filters of a stopped thread, oldest first; see remote/seccomp.h for the struct. */
-struct seccomp_filters;
-int thread_seccomp_filters(const struct thread *t, struct seccomp_filters *out, struct err *err);
-
-/*
  * Pages of the leader's stack that hold our frames while we are inside (zero
  * before and after) or dead frames of an earlier rescue: [*start, *end) is
  * left out of images.

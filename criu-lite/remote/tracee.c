@@ -5,7 +5,6 @@
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/remote.h"
-#include "criu-lite/remote/seccomp.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -353,27 +352,4 @@ void tracee_free(struct tracee *t)
 		return;
 	xstate_release(&t->xstate);
 	free(t);
-}
-
-/* --- what images want to know ------------------------------------------------------------- */
-
-void thread_regs(const struct thread *t, struct regs *regs)
-{
-	*regs = t->tracee->regs;
-	regs_for_image(regs);
-}
-
-const struct xstate *thread_xstate(const struct thread *t)
-{
-	return &t->tracee->xstate;
-}
-
-uint64_t thread_mask(const struct thread *t)
-{
-	return t->tracee->mask;
-}
-
-int thread_seccomp_filters(const struct thread *t, struct seccomp_filters *out, struct err *err)
-{
-	return seccomp_read(t->tid, out, err);
 }
