@@ -136,7 +136,7 @@ static bool is_hex(const ProtobufCFieldDescriptor *f)
 
 /* --- where a field's values are ------------------------------------------------------------ */
 
-static size_t value_size(const ProtobufCFieldDescriptor *f)
+size_t text_value_size(const ProtobufCFieldDescriptor *f)
 {
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_INT64:
@@ -195,12 +195,12 @@ static bool is_signed(const ProtobufCFieldDescriptor *f)
 
 static int64_t signed_value(const ProtobufCFieldDescriptor *f, const void *v)
 {
-	return value_size(f) == 8 ? *(const int64_t *)v : *(const int32_t *)v;
+	return text_value_size(f) == 8 ? *(const int64_t *)v : *(const int32_t *)v;
 }
 
 static uint64_t unsigned_value(const ProtobufCFieldDescriptor *f, const void *v)
 {
-	return value_size(f) == 8 ? *(const uint64_t *)v : *(const uint32_t *)v;
+	return text_value_size(f) == 8 ? *(const uint64_t *)v : *(const uint32_t *)v;
 }
 
 static char *hex_bytes(const void *data, size_t n)
@@ -296,8 +296,8 @@ json_t *text_json(const ProtobufCMessage *m)
 		}
 		list = json_array();
 		for (size_t k = 0; k < n; k++)
-			json_array_append_new(list,
-					      json_value(f, (const char *)v + k * value_size(f)));
+			json_array_append_new(
+				list, json_value(f, (const char *)v + k * text_value_size(f)));
 		if (n)
 			json_object_set_new(o, f->name, list);
 		else
@@ -401,7 +401,7 @@ void text_print(FILE *out, const ProtobufCMessage *m, unsigned int depth)
 		fprintf(out, "%s:", f->name);
 		for (size_t k = 0; k < n; k++) {
 			fputc(' ', out);
-			print_value(out, f, (const char *)v + k * value_size(f));
+			print_value(out, f, (const char *)v + k * text_value_size(f));
 		}
 		fputc('\n', out);
 	}

@@ -17,6 +17,8 @@
  * integer of 64 bits with sign cannot hold; text that is not UTF-8 becomes {"hex": "..."}.
  */
 json_t *text_json(const ProtobufCMessage *m);
+/* Bytes that one value of @f takes in its message, or in an array. */
+size_t text_value_size(const ProtobufCFieldDescriptor *f);
 /* One field a line, nested messages indented by @depth tabs. */
 void text_print(FILE *out, const ProtobufCMessage *m, unsigned int depth);
 

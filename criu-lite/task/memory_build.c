@@ -303,10 +303,12 @@ static int map_files(struct builder *b, struct batch *batch, int tool_pidfd, siz
 	size_t row;
 
 	rc = batch_room(batch, n + 2, 0, err);
-	if (!rc)
-		rc = file_open(b->files, vma[0]->shmid, &fd, err);
 	if (rc < 0)
 		return rc;
+	rc = file_open(b->files, vma[0]->shmid, &fd, err);
+	if (rc < 0)
+		return err_add(err, rc, "task %d: mapping at %#" PRIx64, batch->thread->task->pid,
+			       vma[0]->start);
 	row = plan_add(&batch->plan, PLAN_MUST, "taking a file to map", SYS_pidfd_getfd,
 		       (uint64_t)tool_pidfd, (uint64_t)fd, 0);
 	batch->plan.row[row].flags |= ROW_KEEP;
@@ -437,8 +439,7 @@ int memory_map(struct builder *b, struct batch *batch, int tool_pidfd, struct er
 		n = file_group(mm, i);
 		rc = map_files(b, batch, tool_pidfd, i, n, err);
 		if (rc < 0)
-			return err_add(err, rc, "task %d: mapping at %#" PRIx64,
-				       batch->thread->task->pid, e->start);
+			return rc;
 		if (++opened % FILES_OPEN_MAX == 0) {
 			rc = batch_flush(batch, err);
 			files_idle(b->files);

@@ -9,7 +9,7 @@
  * COUNT, '*'COUNT the entry itself. What is not there to be changed is an error.
  */
 #include "base/mem.h"
-#include "images/img.h"
+#include "images/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,24 +84,6 @@ struct place {
 	bool element; /* of an array */
 };
 
-static size_t size_of(const ProtobufCFieldDescriptor *f)
-{
-	switch (f->type) {
-	case PROTOBUF_C_TYPE_INT32:
-	case PROTOBUF_C_TYPE_SINT32:
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_UINT32:
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_ENUM:
-	case PROTOBUF_C_TYPE_BOOL:
-		return 4;
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-	default:
-		return 8;
-	}
-}
-
 static bool find(ProtobufCMessage *m, const char *path, struct place *p)
 {
 	scoped char *copy = xstrdup(path);
@@ -114,7 +96,7 @@ static bool find(ProtobufCMessage *m, const char *path, struct place *p)
 
 			if (i >= *(size_t *)(p->message + p->field->quantifier_offset))
 				return false;
-			p->at = *(char **)p->at + i * size_of(p->field);
+			p->at = *(char **)p->at + i * text_value_size(p->field);
 			p->element = true;
 			continue;
 		}
@@ -139,7 +121,7 @@ static bool is(const struct place *p, const char *value)
 {
 	if (p->field->type == PROTOBUF_C_TYPE_STRING)
 		return *(char **)p->at && !strcmp(*(char **)p->at, value);
-	if (size_of(p->field) == 4)
+	if (text_value_size(p->field) == 4)
 		return *(uint32_t *)p->at == strtoul(value, NULL, 0);
 	return *(uint64_t *)p->at == strtoull(value, NULL, 0);
 }
@@ -150,7 +132,7 @@ static void set(const struct place *p, const char *value)
 		*(protobuf_c_boolean *)(p->message + p->field->quantifier_offset) = 1;
 	if (p->field->type == PROTOBUF_C_TYPE_STRING)
 		*(char **)p->at = xstrdup(value);
-	else if (size_of(p->field) == 4)
+	else if (text_value_size(p->field) == 4)
 		*(uint32_t *)p->at = (uint32_t)strtoul(value, NULL, 0);
 	else
 		*(uint64_t *)p->at = strtoull(value, NULL, 0);
@@ -158,7 +140,8 @@ static void set(const struct place *p, const char *value)
 
 static void grow(const struct place *p, size_t count)
 {
-	size_t *n = (size_t *)(p->message + p->field->quantifier_offset), each = size_of(p->field);
+	size_t *n = (size_t *)(p->message + p->field->quantifier_offset),
+	       each = text_value_size(p->field);
 	char **array = p->at;
 
 	if (p->field->label != PROTOBUF_C_LABEL_REPEATED || !*n)
