@@ -122,6 +122,37 @@ case_pid_taken()
 	restored
 }
 
+# Nobody has the pid, but somebody is in the session of that number, whose leader has ended.
+case_session_in_use()
+{
+	start_victim single
+	dump --kill
+	gone
+	echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+	setsid sh -c 'sleep 1000 & echo $!' >"$dir/other" &
+	[ $! = "$pid" ] || fail "could not take pid $pid"
+	wait $!
+	other=$(cat "$dir/other")
+	must_not_restore "pid $pid is in use as the session of task $other"
+	kill "$other"
+	while kill -0 "$other" 2>/dev/null; do sleep 0.01; done
+	restored
+}
+
+# The rights to choose pids and to make time namespaces are missing, and it is root all the same.
+case_without_rights()
+{
+	start_victim single
+	dump --kill
+	gone
+	setpriv --bounding-set -sys_admin,-checkpoint_restore "$BUILD/sd-restore" -v -D "$ckpt" \
+		>"$dir/said" 2>&1 && fail "it was restored"
+	cat "$dir/said"
+	grep -q "choosing pid $pid needs root, or CAP_CHECKPOINT_RESTORE" "$dir/said" || fail "that is not why"
+	kill -0 "$pid" 2>/dev/null && fail "pid $pid is alive"
+	restored
+}
+
 # One byte of the pages is damaged: both programs say where.
 case_damaged()
 {

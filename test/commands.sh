@@ -203,4 +203,52 @@ case_sd_image()
 	grep -q 'pages-1.img.*offset' "$dir/both" || fail "verify: $(cat "$dir/both")"
 }
 
+# A whole checkpoint, by its number or the newest; one that another program wrote has no line.
+case_sd_image_of_a_chain()
+{
+	start_victim anon pages=10
+	dump
+	dump
+	end_victim
+	ends_with 0 "$BUILD/sd-image" show "$ckpt"
+	grep -q 'parent' "$dir/stdout" || fail "show of the newest: $(cat "$dir/stdout")"
+	ends_with 0 "$BUILD/sd-image" show --json "$ckpt" 1
+	jq -e 'map(.file) | index("pstree.img")' "$dir/stdout" >/dev/null ||
+		fail "show --json: $(head -c 300 "$dir/stdout")"
+	ends_with 1 "$BUILD/sd-image" show "$ckpt" 3
+	grep -q 'there is no checkpoint of this number' "$dir/stderr" || fail "$(cat "$dir/stderr")"
+	ends_with 1 "$BUILD/sd-image" verify "$ckpt" 3
+	ends_with 2 "$BUILD/sd-image" show "$ckpt" x
+	ends_with 0 "$BUILD/sd-image" verify --json "$ckpt"
+	jq -e '.ok and .faults == []' "$dir/stdout" >/dev/null || fail "$(cat "$dir/stdout")"
+	truncate -s 10 "$ckpt/2/pstree.img"
+	ends_with 1 "$BUILD/sd-image" verify --json "$ckpt"
+	jq -e '(.ok | not) and any(.faults[]; .checkpoint == 2 and (.fault | contains("pstree.img")))' \
+		"$dir/stdout" >/dev/null || fail "$(cat "$dir/stdout")"
+	ends_with 1 "$BUILD/sd-image" show "$ckpt"
+	grep -q 'pstree.img' "$dir/stderr" || fail "show of a cut image: $(cat "$dir/stderr")"
+	ends_with 0 "$BUILD/sd-image" list "$ckpt"
+	rm "$ckpt/1/criu-lite.img"
+	ends_with 1 "$BUILD/sd-image" list "$ckpt"
+	grep -q "^ *1 criu-lite.img: is missing" "$dir/stdout" || fail "list: $(cat "$dir/stdout")"
+	rm "$ckpt"/1/criu-lite*.img
+	ends_with 0 "$BUILD/sd-image" list "$ckpt"
+	grep -q '^ *1 written by another program' "$dir/stdout" || fail "list: $(cat "$dir/stdout")"
+	ends_with 0 "$BUILD/sd-image" list --json "$ckpt"
+	jq -e . "$dir/stdout" >/dev/null || fail "list --json: $(cat "$dir/stdout")"
+}
+
+# Without -D the chain is ./sd-PID.
+case_default_directory()
+{
+	start_victim anon pages=10
+	cd "$dir" || exit 1
+	ends_with 0 "$BUILD/sd-dump" --timeout 60 "$pid"
+	[ -f "sd-$pid/1/inventory.img" ] || fail "there is no sd-$pid/1: $(ls)"
+	ends_with 0 "$BUILD/sd-dump" --kill "$pid"
+	gone
+	ckpt=$dir/sd-$pid
+	restored -v
+}
+
 "case_$(echo "$1" | tr - _)"

@@ -395,6 +395,61 @@ static void stop_signals_are_not_lost(void **state)
 	end(pid);
 }
 
+/* --- a signal that is on its way in --------------------------------------------------------- */
+
+static volatile int n_handled;
+
+static void count_one(int sig)
+{
+	n_handled++;
+}
+
+/* Each is handled before the call that sent it comes back. */
+static void signal_itself(void)
+{
+	int sent = 0;
+
+	signal(SIGUSR1, count_one);
+	while (!shared->go) {
+		kill(getpid(), SIGUSR1);
+		shared->result |= ++sent != n_handled;
+		shared->ready = 1;
+	}
+	_exit(shared->result);
+}
+
+static void wait_stop(struct tracee *t, enum stop wanted)
+{
+	enum stop stop;
+
+	assert_int_equal(tracee_wait(t, WAIT_MS, &stop, NULL), 0);
+	assert_int_equal(stop, wanted);
+}
+
+/* As if the signal had come between attaching and asking to stop. */
+static void signal_before_the_interrupt(void **state)
+{
+	pid_t pid = spawn();
+	struct tracee *t = xcalloc(1, sizeof(*t));
+	int status;
+
+	if (pid == 0)
+		signal_itself();
+	WAIT_FOR(shared->ready);
+	t->tid = pid;
+	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACESYSGOOD), 0);
+	wait_stop(t, STOP_SIGNAL);
+	assert_int_equal(t->signal, SIGUSR1);
+	tracee_interrupt(t);
+	tracee_deliver(t);
+	wait_stop(t, STOP_EVENT);
+	tracee_detach(t);
+	tracee_free(t);
+	shared->go = 1;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* --- vfork ----------------------------------------------------------------------------------- */
 
 static void vfork_parent(void)
@@ -870,6 +925,7 @@ int main(void)
 		T(thaw_can_stop_or_kill),
 		T(killed_with_its_threads),
 		T(stop_signals_are_not_lost),
+		T(signal_before_the_interrupt),
 		T(vfork_child_goes_on_to_exec),
 		T(vfork_for_ever_is_told_and_let_go),
 		T(traced_by_another),
