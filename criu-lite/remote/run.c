@@ -109,7 +109,10 @@ int board_wait(struct task *task, struct thread **t, size_t n, struct err *err)
 			return 0;
 		if (now_ns() > limit)
 			return err_set(err, -ETIMEDOUT, "a plan takes too long");
-		syscall(SYS_futex, &b->done, FUTEX_WAIT, done, &poll, NULL, 0);
+		/* The count moves: whoever has stopped is looked for when it does not. */
+		if (syscall(SYS_futex, &b->done, FUTEX_WAIT, done, &poll, NULL, 0) == 0 ||
+		    errno == EAGAIN)
+			continue;
 		for (size_t i = 0; i < n; i++) {
 			int rc = see_to(t[i]->tracee, err);
 

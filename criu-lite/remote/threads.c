@@ -87,17 +87,34 @@ static int write_frames(struct group *g, struct err *err)
 
 /* --- one thread in and out ----------------------------------------------------------------------- */
 
-static int park(const struct task_remote *r, struct tracee *t, struct err *err)
+/* The thread of slice @i. */
+static int park(const struct group *g, size_t i, struct err *err)
 {
+	const struct task_remote *r = g->task->remote;
+	const struct tracee *t = member(g, i);
 	struct regs parked;
 	int rc;
 
 	if (!r->protected)
 		return 0;
-	regs_park(&parked, &t->regs, r->gadgets.call, r->gadgets.sigreturn, t->frame + WORD);
+	regs_park(&parked, &t->regs, r->gadgets.call, r->gadgets.sigreturn, slice_addr(r, i + 1),
+		  t->frame + WORD);
 	rc = regs_set(t->tid, &parked, err);
 	STEP();
 	return rc;
+}
+
+/* Parked, it has everything but the way to the runner. */
+static int to_runner(const struct group *g, size_t i, struct err *err)
+{
+	const struct task_remote *r = g->task->remote;
+	const struct tracee *t = member(g, i);
+	struct regs run;
+
+	if (r->protected)
+		return regs_set_ip(t->tid, r->scratch, err);
+	regs_run_at(&run, &t->regs, r->scratch, slice_addr(r, i + 1), regs_sp(&t->regs));
+	return regs_set(t->tid, &run, err);
 }
 
 static void announce(const struct task_remote *r, size_t i, uint64_t frame)
@@ -110,9 +127,7 @@ static int enter_thread(struct group *g, size_t i, struct err *err)
 {
 	struct task_remote *r = g->task->remote;
 	struct tracee *t = member(g, i);
-	uint64_t sp = r->protected ? t->frame + WORD : regs_sp(&t->regs);
-	struct regs run;
-	int rc = park(r, t, err);
+	int rc = park(g, i, err);
 
 	t->inside = true;
 	if (rc == 0)
@@ -120,9 +135,8 @@ static int enter_thread(struct group *g, size_t i, struct err *err)
 	STEP();
 	if (rc == 0 && r->protected)
 		announce(r, i, t->frame);
-	regs_run_at(&run, &t->regs, r->scratch, slice_addr(r, i + 1), sp);
 	if (rc == 0)
-		rc = regs_set(t->tid, &run, err);
+		rc = to_runner(g, i, err);
 	STEP();
 	if (rc == 0)
 		rc = tracee_continue(t, err);
@@ -171,7 +185,7 @@ static int leave_thread(struct group *g, size_t i, struct err *err)
 		announce(r, i, 0);
 		return rc < 0 ? rc : err_set(err, -EIO, "this program was too slow, it went on");
 	}
-	rc = park(r, t, err);
+	rc = park(g, i, err);
 	if (rc == 0)
 		announce(r, i, 0);
 	if (rc == 0)

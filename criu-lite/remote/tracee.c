@@ -204,11 +204,8 @@ int tracee_set_mask(struct tracee *t, uint64_t mask, struct err *err)
 
 int tracee_give_back(struct tracee *t, struct err *err)
 {
-	int rc = xstate_set(t->tid, &t->xstate, err);
+	int rc = tracee_set_mask(t, t->mask, err);
 
-	STEP();
-	if (rc == 0)
-		rc = tracee_set_mask(t, t->mask, err);
 	STEP();
 	if (rc == 0)
 		rc = regs_set(t->tid, &t->regs, err);

@@ -69,8 +69,9 @@ void tracee_deliver(struct tracee *t);
 int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err);
 
 /*
- * Everything that it had, registers last: were they first, a death of the tool in between would
- * leave it with all signals blocked.
+ * Everything that we took from it, registers last: were they first, a death of the tool in
+ * between would leave it with all signals blocked. Its xstate it has all along: no runner and no
+ * call changes that.
  */
 int tracee_give_back(struct tracee *t, struct err *err);
 int tracee_set_mask(struct tracee *t, uint64_t mask, struct err *err);

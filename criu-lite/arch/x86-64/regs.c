@@ -52,6 +52,13 @@ int regs_set(pid_t tid, const struct regs *regs, struct err *err)
 	return 0;
 }
 
+int regs_set_ip(pid_t tid, uint64_t ip, struct err *err)
+{
+	if (ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, rip), ip) < 0)
+		return err_errno(err, "setting the instruction pointer of thread %d", tid);
+	return 0;
+}
+
 bool regs_in_call(const struct regs *regs)
 {
 	return (int64_t)regs->user.orig_rax >= 0;
@@ -253,9 +260,9 @@ void regs_call(struct regs *regs, const struct regs *old, uint64_t gadget, uint6
 }
 
 void regs_park(struct regs *regs, const struct regs *old, uint64_t call, uint64_t sigreturn,
-	       uint64_t sp)
+	       uint64_t slice, uint64_t sp)
 {
-	regs_run_at(regs, old, call, 0, sp);
+	regs_run_at(regs, old, call, slice, sp);
 	regs->user.rax = sigreturn;
 }
 

@@ -242,15 +242,6 @@ int xstate_get(pid_t tid, struct xstate *x, struct err *err)
 	return 0;
 }
 
-int xstate_set(pid_t tid, const struct xstate *x, struct err *err)
-{
-	struct iovec v = { x->area, x->len };
-
-	if (ptrace(PTRACE_SETREGSET, tid, NT_X86_XSTATE, &v) < 0)
-		return err_errno(err, "setting the extended registers of thread %d", tid);
-	return 0;
-}
-
 void xstate_release(struct xstate *x)
 {
 	free(x->area);

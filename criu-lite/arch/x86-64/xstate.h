@@ -53,7 +53,6 @@ int xstate_host_check(struct err *err);
  */
 int xstate_get(pid_t tid, struct xstate *x, struct err *err);
 int xstate_check(pid_t tid, const struct xstate *x, struct err *err);
-int xstate_set(pid_t tid, const struct xstate *x, struct err *err);
 void xstate_release(struct xstate *x);
 
 /* XSTATE_BV: the features whose registers are not in their initial state. */

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <cpuid.h>
+#include <elf.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -60,6 +62,14 @@ static void length_of_legacy_area(void **state)
 		assert_int_equal(xstate_len(3 | AVX), 576 + 256);
 }
 
+/* No tool has a use for it: what it lets a thread execute leaves these registers alone. */
+static void xstate_set(pid_t pid, const struct xstate *x)
+{
+	struct iovec v = { x->area, x->len };
+
+	assert_return_code(ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &v), errno);
+}
+
 static void reads_and_saves(void **state)
 {
 	pid_t pid = stopped_child();
@@ -98,9 +108,9 @@ static void goes_round(void **state)
 	assert_int_equal(xstate_from_entry(&made, &e, &err), 0);
 	assert_int_equal(xstate_in_use(&made), xstate_in_use(&x) | 3);
 	memset(x.area + 160 + 5 * 16, 0, 16); /* %xmm5 */
-	assert_int_equal(xstate_set(pid, &x, &err), 0);
+	xstate_set(pid, &x);
 	memcpy(x.area, made.area, made.len < x.len ? made.len : x.len);
-	assert_int_equal(xstate_set(pid, &x, &err), 0);
+	xstate_set(pid, &x);
 	assert_int_equal(xstate_get(pid, &again, &err), 0);
 	assert_memory_equal(again.area + 160 + 5 * 16, pattern, 16);
 	end(pid);
