@@ -6,25 +6,26 @@
 #include "criu-lite/remote/inside.h"
 #include "criu-lite/remote/seccomp.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "base/kernel-abi.h" /* after sys/ptrace.h, which has these names as enumerators */
 
 #define O_SUSPEND_SECCOMP (1 << 21) /* PTRACE_O_SUSPEND_SECCOMP */
-#ifndef NT_X86_SHSTK
-#define NT_X86_SHSTK 0x204 /* linux/elf.h, since 6.6 */
-#endif
 
 struct check {
 	bool unprotected;
 	struct refusals *refusals;
+};
+
+/* What any thread of ours can see of a thread, besides its status. */
+struct seen {
+	struct thread *thread;
+	bool own_files, own_fs; /* not its leader's */
 };
 
 static int compare(pid_t a, pid_t b, int what)
@@ -34,16 +35,14 @@ static int compare(pid_t a, pid_t b, int what)
 
 /* --- what is shared must be shared in the usual way -------------------------------------- */
 
-static void check_own_tables(const struct thread *t, struct refusals *refusals)
+static void check_own_tables(const struct seen *s, struct refusals *refusals)
 {
-	pid_t pid = t->task->pid;
+	pid_t pid = s->thread->task->pid, tid = s->thread->tid;
 
-	if (compare(pid, t->tid, KCMP_FILES) > 0)
-		refuse(refusals, "task %d: thread %d has a descriptor table of its own", pid,
-		       t->tid);
-	if (compare(pid, t->tid, KCMP_FS) > 0)
-		refuse(refusals, "task %d: thread %d has a working directory of its own", pid,
-		       t->tid);
+	if (s->own_files)
+		refuse(refusals, "task %d: thread %d has a descriptor table of its own", pid, tid);
+	if (s->own_fs)
+		refuse(refusals, "task %d: thread %d has a working directory of its own", pid, tid);
 }
 
 static const struct shared_kind {
@@ -127,8 +126,11 @@ static int suspend_seccomp(struct tracee *t, struct err *err)
 static int check_seccomp(const struct thread *t, const struct check *c, struct err *err)
 {
 	struct seccomp_filters filters = {};
-	int rc = seccomp_read(t->tid, &filters, err);
+	int rc;
 
+	if (t->status->seccomp == SECCOMP_MODE_DISABLED)
+		return 0;
+	rc = seccomp_read(t->tid, &filters, err);
 	/* Strict mode ptrace(2) does not show, and filters only to the privileged. */
 	if (rc == -EACCES && t->status->seccomp != SECCOMP_MODE_FILTER)
 		rc = 0;
@@ -147,13 +149,9 @@ static int check_seccomp(const struct thread *t, const struct check *c, struct e
 	return rc;
 }
 
-/* The regset is there as long as the feature is on. */
 static void check_shadow_stack(const struct thread *t, const struct check *c)
 {
-	uint64_t ssp;
-	struct iovec v = { &ssp, sizeof(ssp) };
-
-	if (ptrace(PTRACE_GETREGSET, t->tid, NT_X86_SHSTK, &v) == 0)
+	if (t->status->x86_features & PROC_X86_SHSTK)
 		refuse(c->refusals, "task %d: thread %d uses a shadow stack", t->task->pid, t->tid);
 }
 
@@ -172,53 +170,57 @@ static void check_dispatch(const struct thread *t, const struct check *c)
 		       t->task->pid, t->tid);
 }
 
-static int check_thread(const struct thread *t, const struct check *c, struct err *err)
+static int check_thread(const struct seen *s, const struct check *c, struct err *err)
 {
+	const struct thread *t = s->thread;
 	int rc = check_seccomp(t, c, err);
 
 	check_shadow_stack(t, c);
 	check_dispatch(t, c);
-	if (t->tid != t->task->pid)
-		check_own_tables(t, c->refusals);
+	check_own_tables(s, c->refusals);
 	return rc < 0 ? err_add(err, rc, "task %d", t->task->pid) : 0;
 }
 
 /* --- all of it ----------------------------------------------------------------------------- */
 
-static int read_status(void *arg, size_t i, struct err *err)
+static int see_thread(void *arg, size_t i, struct err *err)
 {
-	struct thread **all = arg, *t = all[i];
+	struct seen *all = arg, *s = &all[i];
+	struct thread *t = s->thread;
 	const struct proc_status *status;
+	pid_t pid = t->task->pid;
 	int rc = thread_status(t, &status, err);
 
-	return rc < 0 ? err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid) : 0;
+	if (rc < 0)
+		return err_add(err, rc, "task %d: thread %d", pid, t->tid);
+	s->own_files = t->tid != pid && compare(pid, t->tid, KCMP_FILES) > 0;
+	s->own_fs = t->tid != pid && compare(pid, t->tid, KCMP_FS) > 0;
+	return 0;
 }
 
-static int read_all_status(const struct tree *tree, struct err *err)
+/* free(*all) */
+static int see_threads(const struct tree *tree, struct seen **all, size_t *n, struct err *err)
 {
-	scoped struct thread **all = NULL;
-	size_t n;
+	scoped struct thread **thread = NULL;
 
-	tree_threads(tree, &all, &n);
-	return parallel(n, read_status, all, err);
+	tree_threads(tree, &thread, n);
+	*all = xcalloc(*n, sizeof(**all));
+	for (size_t i = 0; i < *n; i++)
+		(*all)[i].thread = thread[i];
+	return parallel(*n, see_thread, *all, err);
 }
 
 int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, struct err *err)
 {
 	const struct check c = { .unprotected = unprotected, .refusals = refusals };
-	struct task *task;
-	struct thread *t;
-	int rc = read_all_status(tree, err);
+	scoped struct seen *all = NULL;
+	size_t n;
+	int rc = see_threads(tree, &all, &n, err);
 
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = check_thread(&all[i], &c, err);
 	if (rc < 0)
 		return rc;
-	for_each_live_task (task, tree) {
-		for_each_thread (t, task) {
-			rc = check_thread(t, &c, err);
-			if (rc < 0)
-				return rc;
-		}
-	}
 	for (size_t i = 0; i < ARRAY_SIZE(shared_kinds); i++)
 		check_sharing(tree, &shared_kinds[i], refusals);
 	return 0;

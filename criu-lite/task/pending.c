@@ -103,6 +103,16 @@ static int queue_look(struct thread *t, uint32_t flags, uint64_t set, SignalQueu
 }
 
 /*
+ * What waits for one thread alone was there when the tree had stopped, or comes after this
+ * checkpoint. (A stop on its way to the whole task is not to be missed: see stop_is_near.)
+ */
+static int own_look(struct thread *t, uint64_t set, SignalQueueEntry *q, size_t *cap,
+		    struct err *err)
+{
+	return set ? queue_look(t, 0, set, q, cap, err) : 0;
+}
+
+/*
  * What stops a task is neither state to save nor a signal to queue: it is about to happen.
  * It may have come after the status was read.
  */
@@ -128,7 +138,7 @@ static int pending_look(struct saver *s, struct thread *t, struct err *err)
 	if (!rc)
 		rc = delivery_look(t, own, &cap, err);
 	if (!rc)
-		rc = queue_look(t, 0, st->sig_pending, own, &cap, err);
+		rc = own_look(t, st->sig_pending, own, &cap, err);
 	cap = 0;
 	if (!rc && shared)
 		rc = queue_look(t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending, shared, &cap,
