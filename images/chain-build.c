@@ -2,6 +2,7 @@
 #include "images/chain-internal.h"
 #include "images/img-internal.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "base/step.h"
 
 #include <assert.h>
@@ -153,6 +154,14 @@ void chain_take_sums(struct chain *c, SdBlockSums *sums)
 	ARRAY_PUSH(c->pages, c->n_pages, c->cap_pages, sums);
 }
 
+/* One file on its way to the disk. What is learnt of it goes into the list when all are there. */
+struct sealed {
+	const char *name;
+	SdFileSum *file;    /* of all but pages */
+	SdBlockSums *pages; /* of pages that nobody had given sums of */
+	uint64_t size;
+};
+
 static const SdBlockSums *given_sums(const struct chain *c, const char *name)
 {
 	for (size_t i = 0; i < c->n_pages; i++)
@@ -161,37 +170,33 @@ static const SdBlockSums *given_sums(const struct chain *c, const char *name)
 	return NULL;
 }
 
-static int seal_pages(struct chain *c, int fd, const char *name, uint64_t *size, struct err *err)
+static int seal_pages(const struct chain *c, int fd, struct sealed *s, struct err *err)
 {
-	const SdBlockSums *given = given_sums(c, name);
-	SdBlockSums *s;
-	int rc;
+	const SdBlockSums *given = given_sums(c, s->name);
 
 	if (!given) {
-		rc = sum_blocks(&s, fd, name, err);
+		int rc = sum_blocks(&s->pages, fd, s->name, err);
+
 		if (rc < 0)
 			return rc;
-		chain_take_sums(c, s);
-		given = s;
+		given = s->pages;
 	}
-	*size = given->size;
+	s->size = given->size;
 	return 0;
 }
 
-static int seal_small(struct chain *c, int fd, const char *name, uint64_t *size, struct err *err)
+static int seal_small(int fd, struct sealed *s, struct err *err)
 {
-	SdFileSum *s;
 	uint64_t hash;
-	int rc = sum_file(fd, name, size, &hash, err);
+	int rc = sum_file(fd, s->name, &s->size, &hash, err);
 
 	if (rc < 0)
 		return rc;
-	s = xmalloc(sizeof(*s));
-	sd_file_sum__init(s);
-	s->name = xstrdup(name);
-	s->size = *size;
-	s->hash = hash;
-	ARRAY_PUSH(c->file, c->n_files, c->cap_files, s);
+	s->file = xmalloc(sizeof(*s->file));
+	sd_file_sum__init(s->file);
+	s->file->name = xstrdup(s->name);
+	s->file->size = s->size;
+	s->file->hash = hash;
 	return 0;
 }
 
@@ -200,40 +205,58 @@ static bool is_pages(const char *name)
 	return !strncmp(name, "pages-", 6);
 }
 
-static int seal_file(struct chain *c, int fd, const char *name, uint64_t *bytes, struct err *err)
+static int seal_file(const struct chain *c, int fd, struct sealed *s, struct err *err)
 {
-	uint64_t size = 0;
-	int rc = is_pages(name) ? seal_pages(c, fd, name, &size, err)
-				: seal_small(c, fd, name, &size, err);
+	int rc = is_pages(s->name) ? seal_pages(c, fd, s, err) : seal_small(fd, s, err);
 
-	if (!rc && fsync(fd) < 0)
-		rc = err_errno(err, "%s: fsync", name);
-	*bytes += size;
-	return rc;
+	return !rc && fsync(fd) < 0 ? err_errno(err, "%s: fsync", s->name) : rc;
 }
 
 /* Files that start on their way to the disk before the first of them is waited for. */
-#define AT_ONCE 64
+#define AT_ONCE 32
 
-static int seal_some(struct chain *c, char **names, size_t n, uint64_t *bytes, struct err *err)
+struct sealing {
+	const struct chain *c;
+	struct sealed *file;
+	size_t n;
+};
+
+/* The @i'th lot. */
+static int seal_some(void *arg, size_t i, struct err *err)
 {
+	const struct sealing *all = arg;
+	struct sealed *file = all->file + i * AT_ONCE;
+	size_t left = all->n - i * AT_ONCE, n = left < AT_ONCE ? left : AT_ONCE, opened = 0;
 	int fd[AT_ONCE], rc = 0;
-	size_t opened = 0;
 
 	for (; opened < n; opened++) {
-		fd[opened] = img_open_file(c->building_fd, names[opened], NULL, err);
+		fd[opened] = img_open_file(all->c->building_fd, file[opened].name, NULL, err);
 		if (fd[opened] < 0) {
 			rc = fd[opened];
 			break;
 		}
 		sync_file_range(fd[opened], 0, 0, SYNC_FILE_RANGE_WRITE);
 	}
-	for (size_t i = 0; i < opened; i++) {
+	for (size_t k = 0; k < opened; k++) {
 		if (!rc)
-			rc = seal_file(c, fd[i], names[i], bytes, err);
-		close(fd[i]);
+			rc = seal_file(all->c, fd[k], &file[k], err);
+		close(fd[k]);
 	}
 	return rc;
+}
+
+/* In the order of the names, whoever was first. */
+static void take_sealed(struct chain *c, const struct sealing *all, uint64_t *bytes)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		const struct sealed *s = &all->file[i];
+
+		if (s->file)
+			ARRAY_PUSH(c->file, c->n_files, c->cap_files, s->file);
+		if (s->pages)
+			chain_take_sums(c, s->pages);
+		*bytes += s->size;
+	}
 }
 
 /* The link to the parent is no file. */
@@ -253,8 +276,9 @@ static size_t without_parent(char **names, size_t n)
 
 int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
 {
+	struct sealing all = { .c = c };
 	char **names;
-	size_t n, files;
+	size_t n;
 	int rc;
 
 	assert(c->building_fd >= 0);
@@ -262,9 +286,13 @@ int chain_seal(struct chain *c, uint64_t *bytes, struct err *err)
 	rc = img_names(&names, &n, c->building_fd, err);
 	if (rc < 0)
 		return err_add(err, rc, "%s", c->building_name);
-	files = without_parent(names, n);
-	for (size_t i = 0; i < files && !rc; i += AT_ONCE)
-		rc = seal_some(c, names + i, files - i < AT_ONCE ? files - i : AT_ONCE, bytes, err);
+	all.n = without_parent(names, n);
+	all.file = xcalloc(all.n, sizeof(*all.file));
+	for (size_t i = 0; i < all.n; i++)
+		all.file[i].name = names[i];
+	rc = parallel_large((all.n + AT_ONCE - 1) / AT_ONCE, seal_some, &all, err);
+	take_sealed(c, &all, bytes);
+	free(all.file);
 	img_names_release(names, n);
 	return rc < 0 ? err_add(err, rc, "%s/%s", c->path, c->building_name) : 0;
 }

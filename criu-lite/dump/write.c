@@ -1,6 +1,7 @@
 /* write.c - one image file after the other. */
 #include "criu-lite/dump/write.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/task/clocks.h"
 #include "criu-lite/task/seccomp.h"
 #include "images/img.h"
@@ -100,16 +101,39 @@ static int write_fdinfo(struct saver *s, const struct task *task, struct err *er
 	return rc < 0 ? rc : img_close(&w, err);
 }
 
+struct cores {
+	int dirfd;
+	struct thread **thread;
+};
+
+static int write_core(void *arg, size_t i, struct err *err)
+{
+	const struct cores *c = arg;
+	const struct thread *t = c->thread[i];
+
+	return img_write_one(t->core, err, c->dirfd, "core-%u.img", (unsigned)t->tid);
+}
+
+/* Of all threads, the dead ones' too: a file each. */
+static int write_cores(struct saver *s, struct err *err)
+{
+	scoped struct thread **all = NULL;
+	struct cores c = { .dirfd = s->dirfd };
+	size_t n = 0, cap = 0;
+	struct task *task;
+	struct thread *t;
+
+	for_each_task (task, s->tree)
+		for_each_thread (t, task)
+			ARRAY_PUSH(all, n, cap, t);
+	c.thread = all;
+	return parallel(n, write_core, &c, err);
+}
+
 static int write_task(struct saver *s, const struct task *task, struct err *err)
 {
-	struct thread *t;
-	int rc = 0;
+	int rc;
 
-	for_each_thread (t, task) {
-		rc = img_write_one(t->core, err, s->dirfd, "core-%u.img", (unsigned)t->tid);
-		if (rc < 0)
-			return rc;
-	}
 	if (task->state == TASK_DEAD)
 		return 0;
 	rc = img_write_one(task->ids, err, s->dirfd, "ids-%u.img", (unsigned)task->pid);
@@ -143,6 +167,8 @@ int write_images(struct saver *s, struct err *err)
 
 	if (!rc)
 		rc = write_pstree(s, err);
+	if (!rc)
+		rc = write_cores(s, err);
 	for_each_task (task, s->tree)
 		if (!rc)
 			rc = write_task(s, task, err);
