@@ -293,45 +293,68 @@ static int clone_again(struct newborn *by, struct newborn *child, struct err *er
 	return 0;
 }
 
-static int bear_some(struct newborn *by, struct newborn **child, size_t n, struct err *err)
+static void begin_births(struct newborn *by, struct newborn **child, size_t n)
 {
 	struct plan *p = &newborn_batch(by)->plan;
-	scoped int64_t *ret = xcalloc(n, sizeof(*ret));
-	int rc;
 
 	plan_reset(p);
 	for (size_t i = 0; i < n; i++)
 		add_clone(p, child[i]);
-	rc = newborn_run(by, p, err);
+	newborn_start(by, p);
+}
+
+/* @wanted: who was not born is a failure, or is tried again; else it is enough to know of him. */
+static int end_births(struct newborn *by, struct newborn **child, size_t n, bool wanted,
+		      struct err *err)
+{
+	struct plan *p = &newborn_batch(by)->plan;
+	scoped int64_t *ret = xcalloc(n, sizeof(*ret));
+	int rc = newborn_finish(by, p, err);
+
 	for (size_t i = 0; !rc && i < n; i++) {
 		ret[i] = plan_ret(p, i);
 		child[i]->alive = ret[i] > 0;
 	}
 	plan_reset(p);
-	for (size_t i = 0; !rc && i < n; i++) {
+	for (size_t i = 0; wanted && !rc && i < n; i++) {
 		if (ret[i] == -EEXIST)
 			rc = clone_again(by, child[i], err);
 		else if (ret[i] < 0)
 			rc = refused_clone(child[i], (int)ret[i], err);
-		if (!rc)
-			rc = newborn_adopt(child[i], err);
 	}
 	return rc;
 }
 
+static int adopt(struct newborn **child, size_t n, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = newborn_adopt(child[i], err);
+	return rc;
+}
+
+/* As many at a time as a plan has room for; one lot is adopted while the next is born. */
 static int bear_all(struct newborn *by, struct newborn **child, size_t n, struct err *err)
 {
-	size_t most = PLAN_DATA / (sizeof(struct clone_ask) + 16);
+	size_t most = PLAN_DATA / (sizeof(struct clone_ask) + 16), born = 0, adopted = 0;
+	int rc = 0;
 
 	if (most > PLAN_ROWS)
 		most = PLAN_ROWS;
-	for (size_t done = 0; done < n; done += most) {
-		int rc = bear_some(by, child + done, n - done < most ? n - done : most, err);
+	while (!rc && born < n) {
+		size_t lot = n - born < most ? n - born : most;
+		int ended;
 
-		if (rc < 0)
-			return rc;
+		begin_births(by, child + born, lot);
+		rc = adopt(child + adopted, born - adopted, err);
+		adopted = born;
+		/* Even if that failed: whoever is born must be known, to be killed. */
+		ended = end_births(by, child + born, lot, !rc, rc < 0 ? NULL : err);
+		rc = rc < 0 ? rc : ended;
+		born += lot;
 	}
-	return 0;
+	return rc < 0 ? rc : adopt(child + adopted, born - adopted, err);
 }
 
 static int begin_session(struct newborn *n, struct err *err)

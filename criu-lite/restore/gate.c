@@ -174,10 +174,11 @@ struct chain {
 
 static void chain_call(struct chain *c, const uint64_t nr_args[7])
 {
-	struct regs regs = {}, old = { .user = { .cs = USER_CS, .ss = 0x2b } };
+	struct regs regs = {}, old;
 	struct frame f = { .regs = &regs, .mask = ALL_SIGNALS, .flags = FRAME_FLAGS & ~1ull };
 	size_t size = frame_size(NULL), next = c->len + size + FRAME_ALIGN;
 
+	regs_blank(&old);
 	regs_call(&regs, &old, c->gadgets.syscall_ret, c->at + next - sizeof(uint64_t), nr_args);
 	frame_build(c->buf + c->len, c->at + c->len, &f);
 	memcpy(c->buf + next - sizeof(uint64_t), &c->gadgets.sigreturn, sizeof(uint64_t));
@@ -325,19 +326,6 @@ int gate_frames(struct nursery *h, struct builder *b, struct err *err)
 
 /* --- in front of the gate -------------------------------------------------------------- */
 
-/* The call it slept in is forgotten: it starts over, and finds the new command. */
-static int start_over(struct newborn *n, struct err *err)
-{
-	uint64_t slice = (uint64_t)(uintptr_t)n->slice;
-	struct regs old, regs;
-	int rc = regs_get(n->tid, &old, err);
-
-	if (rc < 0)
-		return rc;
-	regs_run_at(&regs, &old, nursery_code(n->home), slice, slice);
-	return regs_set(n->tid, &regs, err);
-}
-
 static int close_tool(struct nursery *h, struct err *err)
 {
 	for (size_t i = 0; i < h->births.n; i++) {
@@ -368,7 +356,8 @@ int gate_gather(struct nursery *h, struct err *err)
 	for (size_t i = 0; !rc && i < h->n; i++) {
 		if (!h->newborn[i].alive)
 			continue;
-		rc = start_over(&h->newborn[i], err);
+		/* It starts over, and finds the new command. */
+		rc = newborn_at_runner(&h->newborn[i], err);
 		if (!rc)
 			rc = set_options(&h->newborn[i], HELD_OPTIONS, err);
 		STEP();
@@ -399,11 +388,11 @@ static int step(struct newborn *n, int signal)
 }
 
 /* At the exit of the rt_sigreturn that made it what it was: nothing of ours is left to do. */
-static int is_out(struct newborn *n, int status)
+static int is_out(struct newborn *n, int stop)
 {
 	struct __ptrace_syscall_info info = {};
 
-	if (status >> 16 || WSTOPSIG(status) != (SIGTRAP | 0x80))
+	if (stop != (SIGTRAP | 0x80))
 		return 0;
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, n->tid, sizeof(info), &info) < 0)
 		return errno == ESRCH ? 0 : -errno;
@@ -415,7 +404,7 @@ static int is_out(struct newborn *n, int status)
  * One stop nearer to the way out: 1 when it is out, 0 when not yet. A death behind
  * the gate is the task's own affair. SIGSTOP, its own chain's or somebody's, is not
  * kept from it: it goes on under ptrace all the same, and the kernel stops it as soon
- * as it is let go, even if that is because the tool died. So that stop is not taken:
+ * as it is let go, even if that is because the tool died. So a stop is only peeked at:
  * one that was taken no longer has its signal when the tool dies.
  */
 static int drive(struct newborn *n)
@@ -425,13 +414,12 @@ static int drive(struct newborn *n)
 
 	if (rc < 0)
 		return rc;
-	if (next.si_code == CLD_TRAPPED && next.si_status == SIGSTOP) {
-		n->held = true;
+	if (next.si_code != CLD_TRAPPED)
+		return newborn_wait(n, &status, NULL);
+	n->held = true;
+	if (next.si_status == SIGSTOP)
 		return step(n, SIGSTOP);
-	}
-	rc = newborn_wait(n, &status, NULL);
-	if (!rc)
-		rc = is_out(n, status);
+	rc = is_out(n, next.si_status);
 	return rc ? rc : step(n, 0);
 }
 

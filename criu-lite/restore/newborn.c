@@ -188,29 +188,33 @@ int newborn_hold(struct newborn *n, struct err *err)
 
 /* --- birth ---------------------------------------------------------------------------- */
 
-static int set_going(struct newborn *n, struct err *err)
+int newborn_at_runner(struct newborn *n, struct err *err)
 {
-	uint64_t all = ALL_SIGNALS, slice = (uint64_t)(uintptr_t)n->slice;
-	struct regs old, regs;
-	int rc = regs_get(n->tid, &old, err);
+	uint64_t slice = (uint64_t)(uintptr_t)n->slice;
+	struct regs blank, regs;
 
-	if (rc < 0)
-		return rc;
+	regs_blank(&blank);
 	if (n->thread && n->thread->core->thread_info) {
 		const UserX86RegsEntry *own = n->thread->core->thread_info->gpregs;
 
-		old.user.fs_base = own->fs_base;
-		old.user.gs_base = own->gs_base;
+		blank.user.fs_base = own->fs_base;
+		blank.user.gs_base = own->gs_base;
 	}
-	regs_run_at(&regs, &old, nursery_code(n->home), slice, slice);
-	rc = regs_set(n->tid, &regs, err);
+	regs_run_at(&regs, &blank, nursery_code(n->home), slice, slice);
+	return regs_set(n->tid, &regs, err);
+}
+
+static int make_ready(struct newborn *n, struct err *err)
+{
+	uint64_t all = ALL_SIGNALS;
+	int rc = newborn_at_runner(n, err);
+
 	if (rc < 0)
 		return rc;
 	if (ptrace(PTRACE_SETSIGMASK, n->tid, sizeof(all), &all) < 0)
 		return err_errno(err, "blocking the signals of thread %d", n->tid);
-	n->adopted = true;
 	STEP();
-	return newborn_go(n, err);
+	return 0;
 }
 
 int newborn_adopt(struct newborn *n, struct err *err)
@@ -222,7 +226,7 @@ int newborn_adopt(struct newborn *n, struct err *err)
 	rc = newborn_wait(n, &status, err);
 	if (!rc)
 		rc = judge_stop(n, status, err);
-	return rc < 0 ? rc : set_going(n, err);
+	return rc < 0 ? rc : make_ready(n, err);
 }
 
 /* --- plans ------------------------------------------------------------------------------- */
@@ -253,7 +257,11 @@ void newborn_start(struct newborn *n, const struct plan *p)
 	s->own.count = 0;
 	s->own.target = 1;
 	__atomic_store_n(&s->plan.cmd, RUNNER_RUN, __ATOMIC_SEQ_CST);
-	futex_wake(&s->plan.cmd);
+	/* One that has never run yet; if it cannot, whoever waits for its answer will see. */
+	if (n->held)
+		newborn_go(n, NULL);
+	else
+		futex_wake(&s->plan.cmd);
 }
 
 int newborn_finish(struct newborn *n, struct plan *p, struct err *err)

@@ -27,7 +27,6 @@ struct newborn {
 	struct newborn_slice *slice; /* at the same address in the tool and in it */
 	struct batch batch;	     /* made by newborn_batch */
 	bool alive;		     /* cloned and not known to be gone */
-	bool adopted;		     /* runs our code */
 	bool held;		     /* in a ptrace stop */
 	bool filtered;		     /* seccomp filters will judge it */
 	bool leaving;		     /* past the gate, on the way out of scratch */
@@ -58,8 +57,13 @@ uint64_t nursery_code(const struct nursery *h);
 struct newborn *newborn_of(const struct nursery *h, const struct thread *t);
 struct newborn *newborn_leader(const struct task *t, const struct nursery *h);
 
-/* A newborn of clone3(CLONE_PTRACE) or one just seized: wait for its first stop, set it going. */
+/*
+ * A newborn of clone3(CLONE_PTRACE) or one just seized: wait for its first stop. It stays in
+ * that, with the registers of one that looks for a plan, until it is given one.
+ */
 int newborn_adopt(struct newborn *n, struct err *err);
+/* Give one that is held those registers (anew): whatever call it was in is forgotten. */
+int newborn_at_runner(struct newborn *n, struct err *err);
 
 /* Its plan, made at the first call; batch_run and batch_flush work on it. */
 struct batch *newborn_batch(struct newborn *n);

@@ -9,6 +9,7 @@
 
 #define USER64_CS	   0x33
 #define X32_SYSCALL_BIT	   0x40000000
+#define USER_SS		   0x2b
 #define EFLAGS_PLAIN	   0x202 /* interrupts on, bit 1 as always */
 #define SYSCALL_INSN_LEN   2
 #define NR_restart_syscall 219
@@ -233,6 +234,11 @@ void regs_for_image(struct regs *regs)
 		regs->user.rax = (uint64_t)-EINTR;
 	else if (regs_interrupted(regs))
 		call_again(regs, regs->user.orig_rax);
+}
+
+void regs_blank(struct regs *regs)
+{
+	*regs = (struct regs) { .user = { .cs = USER64_CS, .ss = USER_SS } };
 }
 
 void regs_run_at(struct regs *regs, const struct regs *old, uint64_t ip, uint64_t slice,

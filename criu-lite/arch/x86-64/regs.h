@@ -85,6 +85,9 @@ bool regs_name_call(struct regs *regs, regs_peek_fn *peek, void *arg);
 /* Does call @nr sleep with a timeout that lies in a register (epoll_wait)? */
 bool syscall_timeout_in_register(int64_t nr);
 
+/* All zeros, but for the segments of 64-bit code. */
+void regs_blank(struct regs *regs);
+
 /* Run at @ip with the slice in the runner's register, on the stack @sp; @old gives segments. */
 void regs_run_at(struct regs *regs, const struct regs *old, uint64_t ip, uint64_t slice,
 		 uint64_t sp);
