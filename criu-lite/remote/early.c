@@ -18,6 +18,7 @@
 #include <time.h>
 
 #define RESCUE_POLL_NS 10000000
+#define MANY_THREADS   16 /* more than it takes to look at the descriptors */
 
 /* The kernel's clock of one processor, against CLOCK_MONOTONIC. */
 struct cpu_clock {
@@ -135,12 +136,44 @@ static int find_sleeper(void *arg, size_t i, struct err *err)
 	return 0;
 }
 
+/* Descriptors are shared by all threads; those that have tables of their own are refused. */
+static bool has_epoll(const struct proc_dir *task, const int *fd, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		scoped char *name = xasprintf("fd/%d", fd[i]);
+		scoped char *target = NULL;
+
+		if (proc_readlink(task, name, &target, NULL) < 0 ||
+		    !strcmp(target, "anon_inode:[eventpoll]"))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Which threads sleep in epoll_wait, each of them must be asked. But where there are few
+ * descriptors and none is for that, nobody does.
+ */
+static bool could_sleep(const struct proc_dir *task, size_t n_threads)
+{
+	scoped int *fd = NULL;
+	size_t n = 0;
+
+	if (n_threads < MANY_THREADS || proc_list_few(task, "fd", n_threads, &fd, &n, NULL) < 0)
+		return true;
+	return has_epoll(task, fd, n);
+}
+
 static void look_at_threads(struct look *look, const struct proc_dir *task)
 {
 	struct sleepers s = { .task = task };
 
 	if (proc_list(task, "task", &s.tid, &s.n, NULL) < 0)
 		return;
+	if (!could_sleep(task, s.n)) {
+		free(s.tid);
+		return;
+	}
 	s.sleeps = xcalloc(s.n, sizeof(*s.sleeps));
 	parallel(s.n, find_sleeper, &s, NULL);
 	for (size_t i = 0; i < s.n; i++) {

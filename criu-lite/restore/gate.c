@@ -1,6 +1,7 @@
 /* gate.c - frames, the commit, and the way out of scratch. */
 #include "criu-lite/restore/gate.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "base/step.h"
 #include "criu-lite/arch/x86-64/frame.h"
 #include "criu-lite/arch/x86-64/gadget.h"
@@ -309,19 +310,23 @@ static int leader_frames(struct newborn *n, const struct nursery *h, const struc
 	return rc;
 }
 
+static int other_frame(void *threads, size_t i, struct err *err)
+{
+	struct newborn *n = (struct newborn *)threads + i;
+
+	return n->alive ? thread_frame(n, err) : 0;
+}
+
 int gate_frames(struct nursery *h, struct builder *b, struct err *err)
 {
+	size_t leaders = h->births.n;
 	struct gadgets g = {};
 	int rc = 0;
 
-	for (size_t i = 0; !rc && i < h->n; i++) {
-		struct newborn *n = &h->newborn[i];
-
-		if (!n->alive)
-			continue;
-		rc = n->birth ? leader_frames(n, h, b, &g, err) : thread_frame(n, err);
-	}
-	return rc;
+	for (size_t i = 0; !rc && i < leaders; i++)
+		if (h->newborn[i].alive)
+			rc = leader_frames(&h->newborn[i], h, b, &g, err);
+	return rc < 0 ? rc : parallel(h->n - leaders, other_frame, h->newborn + leaders, err);
 }
 
 /* --- in front of the gate -------------------------------------------------------------- */

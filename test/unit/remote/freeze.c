@@ -28,6 +28,7 @@
 
 #define WAIT_MS	 30000 /* for anything that must happen */
 #define SLEEP_MS 1500  /* of calls with a timeout */
+#define CROWD	 20    /* threads: more than MANY_THREADS of early.c */
 
 static const struct freeze_options options = { .timeout_ms = 10000 };
 
@@ -801,9 +802,9 @@ static void sleeping_calls_go_on(void **state)
 }
 
 /* If each freeze began the wait anew, it would outlast them all. */
-static void epoll_timeout_runs_on(void **state)
+static void timeout_runs_on(int (*call)(void))
 {
-	const struct sleeper epoll = { "epoll_wait", sleep_epoll };
+	const struct sleeper epoll = { "epoll_wait", call };
 	pid_t pid = start_sleeper(&epoll);
 	int freezes = 0;
 
@@ -815,6 +816,34 @@ static void epoll_timeout_runs_on(void **state)
 	assert_int_equal(shared->result, 0);
 	assert_true(shared->ms >= SLEEP_MS - 2);
 	end(pid);
+}
+
+static void epoll_timeout_runs_on(void **state)
+{
+	timeout_runs_on(sleep_epoll);
+}
+
+static void *idle(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static int sleep_epoll_in_a_crowd(void)
+{
+	pthread_t t;
+
+	for (int i = 0; i < CROWD; i++)
+		if (pthread_create(&t, NULL, idle, NULL))
+			return EAGAIN;
+	return sleep_epoll();
+}
+
+/* So many that descriptors are looked at before threads are. */
+static void epoll_timeout_runs_on_in_a_crowd(void **state)
+{
+	timeout_runs_on(sleep_epoll_in_a_crowd);
 }
 
 static volatile int handled;
@@ -936,6 +965,7 @@ int main(void)
 		T(nobody),
 		T(sleeping_calls_go_on),
 		T(epoll_timeout_runs_on),
+		T(epoll_timeout_runs_on_in_a_crowd),
 		T(signal_while_frozen_interrupts),
 		T(sequence_is_aborted),
 	};
