@@ -198,13 +198,10 @@ static int copy_pages(struct story *d, struct err *err)
 
 static int leave(struct story *d, struct err *err)
 {
-	struct task *task;
-	int rc = 0;
+	int rc;
 
 	phase(&d->phases, "leave");
-	for_each_live_task (task, &d->tree)
-		if (!rc)
-			rc = remote_leave(task, err);
+	rc = remote_leave_all(&d->tree, err);
 	if (!rc)
 		rc = track_end(d->track, &d->tree, err);
 	return rc;

@@ -101,7 +101,7 @@ static int prepare(struct task *task, const struct freeze_options *opt, struct e
 }
 
 /* From here the task would come back by itself: its registers stand at the chain. */
-static int stand_at_chain(struct task *task, struct err *err)
+static int stand_at_chain(struct task *task, const void *arg, struct err *err)
 {
 	struct task_remote *r = task->remote;
 	struct tracee *t = leader_tracee(task);
@@ -130,7 +130,7 @@ static int stand_at_chain(struct task *task, struct err *err)
 	return rc;
 }
 
-static int stand_in_runner(struct task *task, struct err *err)
+static int stand_in_runner(struct task *task, const void *arg, struct err *err)
 {
 	struct task_remote *r = task->remote;
 	struct tracee *t = leader_tracee(task);
@@ -148,55 +148,67 @@ static int stand_in_runner(struct task *task, struct err *err)
 	return rc;
 }
 
-static int go_in(struct task *task, struct err *err)
-{
-	int rc = stand_at_chain(task, err);
+static void leave(struct crowd *c);
 
-	if (rc == 0)
-		rc = scratch_map(task, err);
-	if (rc == 0)
-		rc = stand_in_runner(task, err);
-	if (rc < 0 && task->remote->inside)
-		remote_leave(task, NULL);
-	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+static void go_in(struct crowd *c)
+{
+	struct crowd back = {};
+
+	crowd_take(c, stand_at_chain, NULL);
+	scratch_map(c);
+	crowd_take(c, stand_in_runner, NULL);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->member[i].rc < 0 && c->member[i].task->remote->inside)
+			crowd_add(&back, c->member[i].task);
+	leave(&back);
+	crowd_release(&back);
 }
 
+/* To look for room is only reading, unlike what comes then, which ptrace(2) lets one thread do. */
 struct entering {
 	const struct freeze_options *opt;
-	struct task **task;
+	const struct crowd *crowd;
 };
 
 static int prepare_one(void *arg, size_t i, struct err *err)
 {
 	struct entering *e = arg;
-	int rc = prepare(e->task[i], e->opt, err);
+	struct task *task = e->crowd->member[i].task;
+	int rc = prepare(task, e->opt, err);
 
-	return rc < 0 ? err_add(err, rc, "task %d", e->task[i]->pid) : 0;
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}
+
+static int enter(struct crowd *c, const struct freeze_options *opt, struct err *err)
+{
+	struct entering e = { .opt = opt, .crowd = c };
+	int rc = parallel(c->n, prepare_one, &e, err);
+
+	if (rc == 0) {
+		c->err = err;
+		go_in(c);
+		rc = c->rc;
+	}
+	crowd_release(c);
+	return rc;
 }
 
 int remote_enter(struct task *task, const struct freeze_options *opt, struct err *err)
 {
-	struct entering e = { .opt = opt, .task = &task };
-	int rc = prepare_one(&e, 0, err);
+	struct crowd c = {};
 
-	return rc < 0 ? rc : go_in(task, err);
+	crowd_add(&c, task);
+	return enter(&c, opt, err);
 }
 
-/* To look for room is only reading, unlike what comes then, which ptrace(2) lets one thread do. */
 int remote_enter_all(const struct tree *tree, const struct freeze_options *opt, struct err *err)
 {
-	scoped struct task **live = xcalloc(tree->n_tasks, sizeof(*live));
-	struct entering e = { .opt = opt, .task = live };
+	struct crowd c = {};
 	struct task *task;
-	size_t n = 0;
-	int rc;
 
 	for_each_live_task (task, tree)
-		live[n++] = task;
-	rc = parallel(n, prepare_one, &e, err);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = go_in(live[i], err);
-	return rc;
+		crowd_add(&c, task);
+	return enter(&c, opt, err);
 }
 
 /* A thread that could not be brought back; 0: none. */
@@ -211,17 +223,12 @@ static pid_t left_behind(const struct task *task)
 	return 0;
 }
 
-int remote_leave(struct task *task, struct err *err)
+static int come_back(struct task *task, const void *arg, struct err *err)
 {
 	struct task_remote *r = task->remote;
-	struct tracee *t = leader_tracee(task);
-	pid_t behind;
-	int rc;
+	pid_t behind = left_behind(task);
+	int rc = tracee_hold(leader_tracee(task), r->timeout_ms, err);
 
-	if (!r->inside)
-		return 0;
-	behind = left_behind(task);
-	rc = tracee_hold(t, r->timeout_ms, err);
 	/* It still needs its frame and scratch: let go, all come back by themselves. */
 	if (rc == 0 && behind)
 		rc = err_set(err, -EIO, "thread %d could not be put back, it goes on by itself",
@@ -230,13 +237,54 @@ int remote_leave(struct task *task, struct err *err)
 	r->lost = rc == 0 && r->mem && slice_gone(r, 0);
 	if (r->lost)
 		rc = err_set(err, -EIO, "this program was too slow, the task went on by itself");
-	if (rc == 0)
-		rc = scratch_unmap(task, err);
-	if (rc == 0)
-		rc = tracee_give_back(t, err);
-	r->inside = t->inside = false;
-	scratch_forget(r);
-	if (rc == 0)
-		rc = room_clear(task, err);
-	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+	return rc;
+}
+
+static int be_itself(struct task *task, const void *arg, struct err *err)
+{
+	return tracee_give_back(leader_tracee(task), err);
+}
+
+static int clear_room(struct task *task, const void *arg, struct err *err)
+{
+	return room_clear(task, err);
+}
+
+/* Those that are inside; whatever fails, none of them is then. */
+static void leave(struct crowd *c)
+{
+	crowd_take(c, come_back, NULL);
+	scratch_unmap(c);
+	crowd_take(c, be_itself, NULL);
+	for (size_t i = 0; i < c->n; i++) {
+		struct task *task = c->member[i].task;
+
+		task->remote->inside = leader_tracee(task)->inside = false;
+		scratch_forget(task->remote);
+	}
+	crowd_take(c, clear_room, NULL);
+}
+
+static int leave_if_inside(struct task *const *task, size_t n, struct err *err)
+{
+	struct crowd c = { .err = err };
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		if (task[i]->remote && task[i]->remote->inside)
+			crowd_add(&c, task[i]);
+	leave(&c);
+	rc = c.rc;
+	crowd_release(&c);
+	return rc;
+}
+
+int remote_leave(struct task *task, struct err *err)
+{
+	return leave_if_inside(&task, 1, err);
+}
+
+int remote_leave_all(const struct tree *tree, struct err *err)
+{
+	return leave_if_inside(tree->task, tree->n_tasks, err);
 }

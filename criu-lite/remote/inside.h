@@ -7,6 +7,7 @@
 
 #include "criu-lite/arch/x86-64/runner.h"
 #include "criu-lite/proc/maps.h"
+#include "criu-lite/remote/crowd.h"
 #include "criu-lite/remote/remote.h"
 #include "criu-lite/remote/tracee.h"
 
@@ -30,6 +31,7 @@ struct task_remote {
 	bool protected;	      /* frames are there: it could let itself go */
 	bool inside;	      /* the leader has left its own code */
 	bool mapped;	      /* scratch is there */
+	bool calls;	      /* it makes the call that is being made by many */
 	bool lost;	      /* it let itself go while we were not looking */
 
 	uint64_t scratch, scratch_len; /* in the task */
@@ -62,8 +64,8 @@ int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, s
 
 /* scratch.c - the two mappings. find chooses the address; map needs the chain to be ready. */
 int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct err *err);
-int scratch_map(struct task *task, struct err *err);
-int scratch_unmap(struct task *task, struct err *err);
+void scratch_map(struct crowd *c);
+void scratch_unmap(struct crowd *c);
 void scratch_forget(struct task_remote *r); /* the tool's own mapping */
 
 struct runner_board *scratch_board(const struct task_remote *r);

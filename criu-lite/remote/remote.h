@@ -52,6 +52,8 @@ int remote_enter(struct task *task, const struct freeze_options *opt, struct err
 /* The same for every live task of a tree; after an error some are entered. */
 int remote_enter_all(const struct tree *tree, const struct freeze_options *opt, struct err *err);
 int remote_leave(struct task *task, struct err *err);
+/* Every task that is inside; after an error none is, but for what could not be undone. */
+int remote_leave_all(const struct tree *tree, struct err *err);
 
 /* An empty plan whose data address is right for the leader of @task. */
 void remote_plan_init(struct task *task, struct plan *p);

@@ -68,34 +68,28 @@ int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct e
 	return 0;
 }
 
-/* Should the tool die meanwhile, the call's `ret` takes the task on to the frame behind @chain. */
-static int call(struct task *task, uint64_t chain, const uint64_t nr_args[7], int64_t *ret,
-		struct err *err)
-{
-	struct task_remote *r = task->remote;
+/*
+ * One of the calls that a task makes by registers alone. Should the tool die meanwhile, the
+ * call's `ret` takes the task on to the frame behind @chain.
+ */
+struct scratch_call {
+	/* False: this task need not make it. */
+	bool (*ask)(struct task *task, uint64_t nr_args[7], uint64_t *chain);
+	int (*judge)(struct task *task, int64_t ret, struct err *err);
+};
 
-	return tracee_call(leader_tracee(task), r->gadgets.syscall_ret, chain, nr_args,
-			   r->timeout_ms, ret, err);
-}
-
-static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot, int flags,
-		       struct err *err)
+static void mmap_args(uint64_t nr_args[7], uint64_t addr, uint64_t len, int prot, int flags)
 {
-	const uint64_t mmap_call[7] = {
+	const uint64_t args[7] = {
 		SYS_mmap,     addr, len, (uint64_t)prot, (uint64_t)(SHARED_ANON | flags),
 		(uint64_t)-1, 0
 	};
-	struct task_remote *r = task->remote;
-	int64_t ret;
-	int rc;
 
-	/* When the answer cannot be read it may be there, and nothing else can. */
-	r->mapped = true;
-	rc = call(task, r->chain, mmap_call, &ret, err);
-	if (rc < 0)
-		return rc;
-	if (flags & MAP_FIXED_NOREPLACE)
-		r->mapped = (uint64_t)ret == addr;
+	memcpy(nr_args, args, sizeof(args));
+}
+
+static int judge_mmap(const struct task *task, int64_t ret, struct err *err)
+{
 	if (ret == -ENOMEM)
 		return err_set(err, ERR_REFUSED,
 			       "no room for one more mapping (RLIMIT_AS or vm.max_map_count)");
@@ -105,9 +99,111 @@ static int map_in_task(struct task *task, uint64_t addr, uint64_t len, int prot,
 			"locks all of its memory, and RLIMIT_MEMLOCK leaves no room for ours");
 	if (ret < 0)
 		return err_code(err, (int)ret, "mapping scratch");
-	if ((uint64_t)ret != addr)
+	if ((uint64_t)ret != task->remote->scratch)
 		return err_set(err, -EIO, "scratch came to lie elsewhere");
 	return 0;
+}
+
+static bool ask_all(struct task *task, uint64_t nr_args[7], uint64_t *chain)
+{
+	struct task_remote *r = task->remote;
+
+	mmap_args(nr_args, r->scratch, r->scratch_len, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE);
+	*chain = r->chain;
+	/* When the answer cannot be read it may be there, and nothing else can. */
+	r->mapped = true;
+	return true;
+}
+
+static int judge_all(struct task *task, int64_t ret, struct err *err)
+{
+	struct task_remote *r = task->remote;
+
+	r->mapped = (uint64_t)ret == r->scratch;
+	return judge_mmap(task, ret, err);
+}
+
+static bool ask_code(struct task *task, uint64_t nr_args[7], uint64_t *chain)
+{
+	struct task_remote *r = task->remote;
+
+	mmap_args(nr_args, r->scratch, SCRATCH_PAGE, PROT_READ | PROT_EXEC, MAP_FIXED);
+	*chain = r->chain;
+	return true;
+}
+
+static int judge_code(struct task *task, int64_t ret, struct err *err)
+{
+	return judge_mmap(task, ret, err);
+}
+
+/* A thread that is out already may fork before the leader has unmapped it. */
+static bool ask_no_fork(struct task *task, uint64_t nr_args[7], uint64_t *chain)
+{
+	struct task_remote *r = task->remote;
+	const uint64_t args[7] = { SYS_madvise, r->scratch, r->scratch_len, MADV_DONTFORK };
+
+	memcpy(nr_args, args, sizeof(args));
+	*chain = r->chain;
+	return task->n_threads > 1;
+}
+
+static bool ask_unmap(struct task *task, uint64_t nr_args[7], uint64_t *chain)
+{
+	struct task_remote *r = task->remote;
+	const uint64_t args[7] = { SYS_munmap, r->scratch, r->scratch_len };
+	bool mapped = r->mapped;
+
+	memcpy(nr_args, args, sizeof(args));
+	*chain = r->chain_self;
+	r->mapped = false;
+	return mapped;
+}
+
+static const struct scratch_call map_calls[] = {
+	{ ask_all, judge_all },
+	{ ask_code, judge_code },
+	{ ask_no_fork, NULL },
+};
+static const struct scratch_call unmap_call = { ask_unmap, NULL };
+
+static int call_begin(struct task *task, const void *arg, struct err *err)
+{
+	const struct scratch_call *call = arg;
+	struct task_remote *r = task->remote;
+	uint64_t nr_args[7], chain;
+
+	r->calls = call->ask(task, nr_args, &chain);
+	return r->calls ? tracee_call_begin(leader_tracee(task), r->gadgets.syscall_ret, chain,
+					    nr_args, r->timeout_ms, err)
+			: 0;
+}
+
+static int call_push(struct task *task, const void *arg, struct err *err)
+{
+	struct task_remote *r = task->remote;
+
+	return r->calls ? tracee_call_push(leader_tracee(task), r->timeout_ms, err) : 0;
+}
+
+static int call_end(struct task *task, const void *arg, struct err *err)
+{
+	const struct scratch_call *call = arg;
+	struct task_remote *r = task->remote;
+	int64_t ret;
+	int rc;
+
+	if (!r->calls)
+		return 0;
+	rc = tracee_call_end(leader_tracee(task), r->timeout_ms, &ret, err);
+	return rc < 0 || !call->judge ? rc : call->judge(task, ret, err);
+}
+
+static void call_in_all(struct crowd *c, const struct scratch_call *call)
+{
+	crowd_take(c, call_begin, call);
+	crowd_take(c, call_push, NULL);
+	crowd_take(c, call_end, call);
 }
 
 /* The same pages in the tool: nothing of this shows in the task's descriptors. */
@@ -127,7 +223,7 @@ static int map_here(struct task *task, char *at, uint64_t addr, uint64_t len, st
 	return 0;
 }
 
-static int share(struct task *task, struct err *err)
+static int share(struct task *task, const void *arg, struct err *err)
 {
 	struct task_remote *r = task->remote;
 	char *mem = mmap(NULL, r->scratch_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -151,34 +247,16 @@ static int share(struct task *task, struct err *err)
 	return 0;
 }
 
-int scratch_map(struct task *task, struct err *err)
+void scratch_map(struct crowd *c)
 {
-	struct task_remote *r = task->remote;
-	const uint64_t dont_fork[7] = { SYS_madvise, r->scratch, r->scratch_len, MADV_DONTFORK };
-	int64_t ret;
-	int rc = map_in_task(task, r->scratch, r->scratch_len, PROT_READ | PROT_WRITE,
-			     MAP_FIXED_NOREPLACE, err);
-
-	if (rc < 0)
-		return rc;
-	rc = map_in_task(task, r->scratch, SCRATCH_PAGE, PROT_READ | PROT_EXEC, MAP_FIXED, err);
-	/* A thread that is out already may fork before the leader has unmapped it. */
-	if (rc == 0 && task->n_threads > 1)
-		rc = call(task, r->chain, dont_fork, &ret, err);
-	return rc < 0 ? rc : share(task, err);
+	for (size_t i = 0; i < ARRAY_SIZE(map_calls); i++)
+		call_in_all(c, &map_calls[i]);
+	crowd_take(c, share, NULL);
 }
 
-int scratch_unmap(struct task *task, struct err *err)
+void scratch_unmap(struct crowd *c)
 {
-	struct task_remote *r = task->remote;
-	const uint64_t munmap_call[7] = { SYS_munmap, r->scratch, r->scratch_len };
-	int64_t ret;
-	int rc = 0;
-
-	if (r->mapped)
-		rc = call(task, r->chain_self, munmap_call, &ret, err);
-	r->mapped = false;
-	return rc;
+	call_in_all(c, &unmap_call);
 }
 
 void scratch_forget(struct task_remote *r)

@@ -262,59 +262,88 @@ int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err)
 	return xstate_get(t->tid, &t->xstate, err);
 }
 
-/* Where in a call it stopped: PTRACE_SYSCALL_INFO_ENTRY, _EXIT, or neither. */
-static int place_in_call(struct tracee *t, uint8_t *op, struct err *err)
+/* Where in a call it stopped: at its entry, at its exit, or in none. */
+static int look_at_call(struct tracee *t, struct err *err)
 {
 	struct __ptrace_syscall_info info = {};
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) < 0)
 		return err_errno(err, "asking where thread %d stopped", t->tid);
-	*op = info.op;
+	t->call_op = info.op;
+	t->call_ret = info.exit.rval;
 	return 0;
 }
 
-/* To the exit of the call that it is in, or is about to make. Other stops come in between. */
-static int finish_call(struct tracee *t, unsigned int timeout_ms, struct err *err)
+static int to_next_stop(struct tracee *t, struct err *err)
 {
-	uint8_t op = PTRACE_SYSCALL_INFO_NONE;
-	enum stop stop;
-	int rc = 0;
+	int rc = resume(t, PTRACE_SYSCALL, err);
 
-	while (rc == 0 && op != PTRACE_SYSCALL_INFO_EXIT) {
-		rc = resume(t, PTRACE_SYSCALL, err);
-		STEP();
-		if (rc == 0)
-			rc = tracee_wait(t, timeout_ms, &stop, err);
-		STEP();
-		if (rc == 0 && stop == STOP_SIGNAL)
-			rc = keep_signal(t, err);
-		else if (rc == 0 && stop == STOP_CALL)
-			rc = place_in_call(t, &op, err);
-	}
+	STEP();
 	return rc;
 }
 
-int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
-		unsigned int timeout_ms, int64_t *ret, struct err *err)
+/* At its next stop it goes on, unless that is the exit. Other stops come in between. */
+static int advance_call(struct tracee *t, unsigned int timeout_ms, struct err *err)
+{
+	enum stop stop;
+	int rc = tracee_wait(t, timeout_ms, &stop, err);
+
+	STEP();
+	if (rc == 0 && stop == STOP_SIGNAL)
+		rc = keep_signal(t, err);
+	else if (rc == 0 && stop == STOP_CALL)
+		rc = look_at_call(t, err);
+	if (rc == 0 && t->call_op != PTRACE_SYSCALL_INFO_EXIT)
+		rc = to_next_stop(t, err);
+	return rc;
+}
+
+static int finish_call(struct tracee *t, unsigned int timeout_ms, struct err *err)
+{
+	int rc = 0;
+
+	while (rc == 0 && t->call_op != PTRACE_SYSCALL_INFO_EXIT)
+		rc = advance_call(t, timeout_ms, err);
+	return rc;
+}
+
+/* A call that we gave up on would swallow the next: its exit is taken for that one's. */
+static int finish_former(struct tracee *t, unsigned int timeout_ms, struct err *err)
+{
+	int rc = look_at_call(t, err);
+
+	if (rc < 0 || t->call_op != PTRACE_SYSCALL_INFO_ENTRY)
+		return rc;
+	rc = to_next_stop(t, err);
+	return rc < 0 ? rc : finish_call(t, timeout_ms, err);
+}
+
+int tracee_call_begin(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
+		      unsigned int timeout_ms, struct err *err)
 {
 	struct regs r;
-	uint8_t op;
-	int rc = place_in_call(t, &op, err);
+	int rc = finish_former(t, timeout_ms, err);
 
-	/* A call that we gave up on would swallow the next: its exit is taken for that one's. */
-	if (rc == 0 && op == PTRACE_SYSCALL_INFO_ENTRY)
-		rc = finish_call(t, timeout_ms, err);
 	if (rc < 0)
 		return rc;
 	regs_call(&r, &t->regs, gadget, sp, nr_args);
 	rc = regs_set(t->tid, &r, err);
 	STEP();
+	t->call_op = PTRACE_SYSCALL_INFO_NONE;
+	return rc < 0 ? rc : to_next_stop(t, err);
+}
+
+int tracee_call_push(struct tracee *t, unsigned int timeout_ms, struct err *err)
+{
+	return advance_call(t, timeout_ms, err);
+}
+
+int tracee_call_end(struct tracee *t, unsigned int timeout_ms, int64_t *ret, struct err *err)
+{
+	int rc = finish_call(t, timeout_ms, err);
+
 	if (rc == 0)
-		rc = finish_call(t, timeout_ms, err);
-	if (rc == 0)
-		rc = regs_get(t->tid, &r, err);
-	if (rc == 0)
-		*ret = regs_result(&r);
+		*ret = t->call_ret;
 	return rc;
 }
 

@@ -30,7 +30,9 @@ struct tracee {
 	bool owes_stop; /* a SIGSTOP that we kept from it */
 	int signal;	/* one that it is about to receive: given back when it goes on */
 	bool suspends_seccomp;
-	uint64_t frame; /* where its frame lies while it is inside */
+	uint8_t call_op;  /* of the call that it makes for us: PTRACE_SYSCALL_INFO_* */
+	int64_t call_ret; /* at its exit */
+	uint64_t frame;	  /* where its frame lies while it is inside */
 };
 
 enum stop {
@@ -76,9 +78,15 @@ int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err);
 int tracee_give_back(struct tracee *t, struct err *err);
 int tracee_set_mask(struct tracee *t, uint64_t mask, struct err *err);
 
-/* Make one call through the gadget, with the stack pointer at @sp (see regs_call). */
-int tracee_call(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
-		unsigned int timeout_ms, int64_t *ret, struct err *err);
+/*
+ * Make one call through the gadget, with the stack pointer at @sp (see regs_call). Its two
+ * stops need not be waited for one after the other: begin the call in many tracees, push
+ * each on when it has come to the entry of its call, then end all.
+ */
+int tracee_call_begin(struct tracee *t, uint64_t gadget, uint64_t sp, const uint64_t nr_args[7],
+		      unsigned int timeout_ms, struct err *err);
+int tracee_call_push(struct tracee *t, unsigned int timeout_ms, struct err *err);
+int tracee_call_end(struct tracee *t, unsigned int timeout_ms, int64_t *ret, struct err *err);
 
 /* Detach a held thread. It owes nothing any more afterwards; one that ended is fine too. */
 void tracee_detach(struct tracee *t);

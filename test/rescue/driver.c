@@ -86,21 +86,15 @@ static int visit(struct tree *tree, const struct freeze_options *opt, int *answe
 {
 	struct remote_each each = { .ask = ask, .answer = answer, .arg = answers };
 	struct task *task;
-	int rc = 0;
+	int rc = remote_enter_all(tree, opt, err);
 
-	for_each_live_task (task, tree)
-		if (rc == 0)
-			rc = remote_enter(task, opt, err);
 	for_each_live_task (task, tree)
 		if (rc == 0)
 			rc = run_in_leader(task, err);
 	for_each_live_task (task, tree)
 		if (rc == 0)
 			rc = remote_threads(task, &each, err);
-	for_each_live_task (task, tree)
-		if (rc == 0)
-			rc = remote_leave(task, err);
-	return rc;
+	return rc < 0 ? rc : remote_leave_all(tree, err);
 }
 
 static int once(pid_t pid, const struct freeze_options *opt)
