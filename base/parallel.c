@@ -20,6 +20,7 @@ struct deal {
 };
 
 static const struct deal small = { .threads = 8, .worth_a_thread = 32, .at_a_time = 8 };
+static const struct deal medium = { .threads = 8, .worth_a_thread = 4, .at_a_time = 2 };
 static const struct deal large = { .threads = MAX_THREADS, .worth_a_thread = 1, .at_a_time = 1 };
 
 struct crew {
@@ -129,6 +130,11 @@ static int share(const struct deal *deal, size_t n, parallel_work *work, void *a
 int parallel(size_t n, parallel_work *work, void *arg, struct err *err)
 {
 	return share(&small, n, work, arg, err);
+}
+
+int parallel_some(size_t n, parallel_work *work, void *arg, struct err *err)
+{
+	return share(&medium, n, work, arg, err);
 }
 
 int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err)

@@ -19,6 +19,8 @@
 typedef int parallel_work(void *arg, size_t i, struct err *err);
 
 int parallel(size_t n, parallel_work *work, void *arg, struct err *err);
+/* Where some of them are tasks, of which two dozen files are read. */
+int parallel_some(size_t n, parallel_work *work, void *arg, struct err *err);
 /* Where each of them is so much that two are worth two threads. */
 int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err);
 

@@ -49,16 +49,15 @@ int kinds_look(struct saver *s, struct err *err)
 {
 	struct task *task;
 	struct thread *t;
-	int rc = kinds_read(s, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	for_each_live_task (task, s->tree) {
 		for_each_thread (t, task) {
 			rc = thread_look(s, t, t == task_leader(task), err);
 			if (rc < 0)
 				return task_named(task, whose(t, rc, err), err);
 		}
+		kinds_forget(task);
 	}
 	for_each_task (task, s->tree) {
 		rc = task->state == TASK_DEAD ? dead_look(s, task, err) : 0;

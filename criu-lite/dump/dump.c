@@ -2,6 +2,7 @@
 #include "criu-lite/dump/dump.h"
 #include "base/fds.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "criu-lite/arch/x86-64/machine.h"
 #include "criu-lite/arch/x86-64/xstate.h"
 #include "criu-lite/dump/ask.h"
@@ -144,6 +145,38 @@ static int freeze(struct story *d, struct err *err)
 	return rc;
 }
 
+/* What can be read of a thread, and with the leader of its task, without knowing the others. */
+struct reading {
+	struct story *story;
+	struct thread **thread;
+};
+
+static int read_one(void *arg, size_t i, struct err *err)
+{
+	const struct reading *r = arg;
+	struct thread *t = r->thread[i];
+	int rc = kinds_read(t, err);
+
+	if (rc < 0)
+		return err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid);
+	if (t != task_leader(t->task))
+		return 0;
+	rc = memory_read(&r->story->saver, t->task, err);
+	return rc < 0 ? rc : files_read(t->task, err);
+}
+
+static int read_tree(struct story *d, struct err *err)
+{
+	struct reading r = { .story = d };
+	size_t n;
+	int rc;
+
+	tree_threads(&d->tree, &r.thread, &n);
+	rc = parallel_some(n, read_one, &r, err);
+	free(r.thread);
+	return rc;
+}
+
 /* Everything that is refused is refused here, before anything is written. */
 static int look(struct story *d, struct err *err)
 {
@@ -151,7 +184,9 @@ static int look(struct story *d, struct err *err)
 	int rc;
 
 	phase(&d->phases, "look");
-	rc = kinds_look(&d->saver, err);
+	rc = read_tree(d, err);
+	if (!rc)
+		rc = kinds_look(&d->saver, err);
 	for_each_live_task (task, &d->tree)
 		if (!rc)
 			rc = memory_look(&d->saver, task, err);

@@ -226,6 +226,7 @@ struct fd_read {
 	struct task *task;
 	int fd;
 	const FdinfoEntry *parents; /* it is this one; then nothing below but info is read */
+	bool knows_info;
 	struct proc_fdinfo info;
 	char *link;
 	struct stat st;
@@ -248,13 +249,20 @@ static int read_own(struct fd_read *r, struct err *err)
 	return proc_readlink(r->task->proc, name, &r->link, err);
 }
 
+static int read_info(const struct task *task, int fd, struct proc_fdinfo *info, struct err *err)
+{
+	int rc = proc_fdinfo_read(task->proc, fd, info, err);
+
+	return rc < 0 ? err_add(err, rc, "task %d: fd %d", task->pid, fd) : 0;
+}
+
 static int read_fd(void *arg, size_t i, struct err *err)
 {
 	struct fd_read *r = (struct fd_read *)arg + i;
-	int rc = proc_fdinfo_read(r->task->proc, r->fd, &r->info, err);
+	int rc = r->knows_info ? 0 : read_info(r->task, r->fd, &r->info, err);
 
 	if (rc < 0)
-		return err_add(err, rc, "task %d: fd %d", r->task->pid, r->fd);
+		return rc;
 	r->parents = inherited(r->task, r->fd);
 	return r->parents ? 0 : read_own(r, err);
 }
@@ -287,14 +295,22 @@ static int collect_fd(struct file_save *s, const struct fd_read *r, struct err *
 	return rc;
 }
 
-static int collect_some(struct file_save *s, struct task *task, const int *fd, size_t n,
+/* Descriptors number @from and following; what was read ahead of them is used up. */
+static int collect_some(struct file_save *s, struct task *task, size_t from, size_t n,
 			struct err *err)
 {
 	scoped struct fd_read *read = xcalloc(n, sizeof(*read));
+	struct task_files *ahead = task->files;
 	int rc;
 
-	for (size_t i = 0; i < n; i++)
-		read[i] = (struct fd_read) { .task = task, .fd = fd[i], .copy = -1 };
+	for (size_t i = 0; i < n; i++) {
+		read[i] = (struct fd_read) { .task = task, .fd = ahead->fd[from + i], .copy = -1 };
+		if (!ahead->info)
+			continue;
+		read[i].knows_info = true;
+		read[i].info = ahead->info[from + i];
+		ahead->info[from + i] = (struct proc_fdinfo) {};
+	}
 	rc = parallel(n, read_fd, read, err);
 	for (size_t i = 0; i < n; i++) {
 		if (!rc)
@@ -304,17 +320,49 @@ static int collect_some(struct file_save *s, struct task *task, const int *fd, s
 	return rc;
 }
 
-static int collect_fds(struct file_save *s, struct task *task, struct err *err)
+int files_read(struct task *task, struct err *err)
 {
-	scoped int *fd = NULL;
-	size_t n;
-	int rc = proc_list(task->proc, "fd", &fd, &n, err);
+	struct task_files *f = task->files = xcalloc(1, sizeof(*f));
+	int rc = proc_list(task->proc, "fd", &f->fd, &f->n, err);
 
 	if (rc < 0)
 		return err_add(err, rc, "task %d", task->pid);
+	file_links_read(task);
+	if (f->n > FDS_AT_ONCE)
+		return 0;
+	f->info = xcalloc(f->n, sizeof(*f->info));
+	for (size_t i = 0; !rc && i < f->n; i++)
+		rc = read_info(task, f->fd[i], &f->info[i], err);
+	return rc;
+}
+
+static void task_files_release(struct task *task)
+{
+	struct task_files *f = task->files;
+
+	if (!f)
+		return;
+	for (size_t i = 0; f->info && i < f->n; i++)
+		proc_fdinfo_release(&f->info[i]);
+	for (size_t i = 0; i < LINKS_AHEAD; i++)
+		file_link_release(&f->link[i]);
+	free(f->info);
+	free(f->fd);
+	free(f);
+	task->files = NULL;
+}
+
+static int collect_fds(struct file_save *s, struct task *task, struct err *err)
+{
+	int rc = task->files ? 0 : files_read(task, err);
+	size_t n;
+
+	if (rc < 0)
+		return rc;
+	n = task->files->n;
 	task->fdinfo = xcalloc(n, sizeof(*task->fdinfo));
 	for (size_t i = 0; !rc && i < n; i += FDS_AT_ONCE)
-		rc = collect_some(s, task, fd + i, n - i < FDS_AT_ONCE ? n - i : FDS_AT_ONCE, err);
+		rc = collect_some(s, task, i, n - i < FDS_AT_ONCE ? n - i : FDS_AT_ONCE, err);
 	return rc;
 }
 
@@ -398,6 +446,10 @@ int files_write(struct file_save *s, int dirfd, struct err *err)
 
 void files_save_release(struct file_save *s)
 {
+	struct task *task;
+
+	for_each_task (task, s->tree)
+		task_files_release(task);
 	for (size_t i = 0; s->state && file_kinds[i]; i++)
 		if (file_kinds[i]->save_release)
 			file_kinds[i]->save_release(s);

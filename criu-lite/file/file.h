@@ -47,6 +47,11 @@ struct file_save {
 /* Before the freeze: who else has the pipes and the shared memory of @root's tree. */
 void files_early(struct file_save *s, pid_t root);
 /*
+ * What is read of one task without knowing the others, for several at once: its table and
+ * where exe, cwd and root lead. Optional, but then before anything else of it is looked at.
+ */
+int files_read(struct task *task, struct err *err);
+/*
  * Look at every descriptor of every live task; fill entries and each task's
  * fdinfo; refuse what no kind claims ("task 99: fd 7: socket ... is not
  * supported"). Contents of pipes are copied here (tee(2)), the task's own

@@ -155,13 +155,6 @@ static int compare_links(const void *pa, const void *pb)
 	return strcmp(a->path, b->path);
 }
 
-/* Where a link of /proc/PID leads. */
-struct link_at {
-	const char *path;
-	struct stat st;
-	uint64_t mount;
-};
-
 static struct link_seen *link_seen_new(const struct link_at *at, uint32_t flags)
 {
 	size_t len = strlen(at->path) + 1;
@@ -207,31 +200,75 @@ static int add_path(struct file_save *s, const struct link_at *at, uint32_t flag
 	return 0;
 }
 
+/* Of other files the mount makes no difference, see file_path_check. */
+static uint64_t mount_of_dir(const struct task *task, const char *link, const struct stat *st)
+{
+	return S_ISDIR(st->st_mode) ? mount_of(proc_dirfd(task->proc), link, 0) : 0;
+}
+
 int file_add_target(struct file_save *s, struct task *task, const struct file_target *target,
 		    uint32_t flags, uint32_t *id, struct err *err)
 {
-	struct link_at at = { .path = target->path, .st = *target->st };
+	const struct link_at at = {
+		.path = (char *)target->path,
+		.st = *target->st,
+		.mount = mount_of_dir(task, target->link, target->st),
+	};
 
-	/* Of other files the mount makes no difference, see file_path_check. */
-	if (S_ISDIR(at.st.st_mode))
-		at.mount = mount_of(proc_dirfd(task->proc), target->link, 0);
 	return add_path(s, &at, flags, id, err);
+}
+
+static int read_link(const struct task *task, const char *link, struct link_at *at, struct err *err)
+{
+	int rc = proc_readlink(task->proc, link, &at->path, err);
+
+	if (rc < 0)
+		return rc;
+	if (fstatat(proc_dirfd(task->proc), link, &at->st, 0) < 0) {
+		rc = err_errno(err, "%s (%s): stat", link, at->path);
+		file_link_release(at);
+		return rc;
+	}
+	at->mount = mount_of_dir(task, link, &at->st);
+	return 0;
+}
+
+static const char *const ahead[LINKS_AHEAD] = { "exe", "cwd", "root" };
+
+void file_links_read(struct task *task)
+{
+	for (size_t i = 0; i < LINKS_AHEAD; i++)
+		read_link(task, ahead[i], &task->files->link[i], NULL);
+}
+
+static const struct link_at *find_ahead(const struct task *task, const char *link)
+{
+	for (size_t i = 0; task->files && i < LINKS_AHEAD; i++)
+		if (!strcmp(ahead[i], link) && task->files->link[i].path)
+			return &task->files->link[i];
+	return NULL;
 }
 
 int file_add_link(struct file_save *s, struct task *task, const char *link, uint32_t flags,
 		  uint32_t *id, struct err *err)
 {
-	scoped char *path = NULL;
-	struct stat st;
-	struct file_target target = { .link = link, .st = &st };
-	int rc = proc_readlink(task->proc, link, &path, err);
+	const struct link_at *known = find_ahead(task, link);
+	struct link_at now = {};
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	if (fstatat(proc_dirfd(task->proc), link, &st, 0) < 0)
-		return err_errno(err, "%s (%s): stat", link, path);
-	target.path = path;
-	return file_add_target(s, task, &target, flags, id, err);
+	if (known)
+		return add_path(s, known, flags, id, err);
+	rc = read_link(task, link, &now, err);
+	if (!rc)
+		rc = add_path(s, &now, flags, id, err);
+	file_link_release(&now);
+	return rc;
+}
+
+void file_link_release(struct link_at *at)
+{
+	free(at->path);
+	at->path = NULL;
 }
 
 void file_links_release(struct file_save *s)

@@ -11,6 +11,22 @@
 #include "criu-lite/file/file.h"
 #include "proto/tty.pb-c.h"
 
+/* Where a link of /proc/PID leads. */
+struct link_at {
+	char *path; /* owned; NULL: not known */
+	struct stat st;
+	uint64_t mount; /* of a directory; else 0 */
+};
+
+enum { LINKS_AHEAD = 3 };
+
+struct task_files {
+	int *fd;
+	size_t n;
+	struct proc_fdinfo *info;	  /* of each; NULL: they are too many to be read ahead */
+	struct link_at link[LINKS_AHEAD]; /* link.c */
+};
+
 struct file_save_state {
 	uint32_t last_id;
 	void *opens; /* descriptions seen, ordered: file.c */
@@ -53,6 +69,9 @@ int file_entry_check(const FileEntry *e, struct err *err);
 /* @e goes into files.img; @s owns it from here. */
 void file_append(struct file_save *s, FileEntry *e);
 
+/* Into @task->files: failing is left to file_add_link. */
+void file_links_read(struct task *task);
+void file_link_release(struct link_at *at);
 void file_links_release(struct file_save *s);
 
 /* Our own copy of a descriptor of a frozen task, close-on-exec: pidfd_getfd(2). Negative errno. */

@@ -12,9 +12,18 @@
 #include "base/mem.h"
 #include "criu-lite/proc/text.h"
 
+/* What was read ahead of one file; .text NULL: it was asked for. */
+struct ahead {
+	const char *name;
+	char *text;
+	size_t len;
+};
+
 struct proc_dir {
 	int fd;
 	pid_t id;
+	struct ahead *ahead;
+	size_t n_ahead, cap_ahead;
 };
 
 /* Open @path below @at; ENOENT is how procfs says that there is no such task. */
@@ -50,6 +59,7 @@ void proc_close(struct proc_dir *dir)
 {
 	if (!dir)
 		return;
+	proc_forget(dir);
 	close(dir->fd);
 	free(dir);
 }
@@ -102,8 +112,8 @@ static int read_all(int fd, char **buf, size_t *len)
 	return 0;
 }
 
-int proc_read(const struct proc_dir *dir, const char *name, char **buf, size_t *len,
-	      struct err *err)
+static int read_now(const struct proc_dir *dir, const char *name, char **buf, size_t *len,
+		    struct err *err)
 {
 	scoped_fd fd = proc_openat(dir, name, O_RDONLY);
 	int rc;
@@ -114,6 +124,48 @@ int proc_read(const struct proc_dir *dir, const char *name, char **buf, size_t *
 	if (rc < 0)
 		return err_code(err, rc, "read %s", name);
 	return 0;
+}
+
+static bool take_ahead(const struct proc_dir *dir, const char *name, char **buf, size_t *len)
+{
+	for (size_t i = 0; i < dir->n_ahead; i++) {
+		struct ahead *a = &dir->ahead[i];
+
+		if (!a->text || strcmp(a->name, name))
+			continue;
+		*buf = a->text;
+		*len = a->len;
+		a->text = NULL;
+		return true;
+	}
+	return false;
+}
+
+void proc_read_ahead(struct proc_dir *dir, const char *name)
+{
+	struct ahead a = { .name = name };
+
+	if (read_now(dir, name, &a.text, &a.len, NULL) < 0)
+		return;
+	a.text = xreallocarray(a.text, a.len + 1, 1);
+	ARRAY_PUSH(dir->ahead, dir->n_ahead, dir->cap_ahead, a);
+}
+
+void proc_forget(struct proc_dir *dir)
+{
+	for (size_t i = 0; i < dir->n_ahead; i++)
+		free(dir->ahead[i].text);
+	free(dir->ahead);
+	dir->ahead = NULL;
+	dir->n_ahead = dir->cap_ahead = 0;
+}
+
+int proc_read(const struct proc_dir *dir, const char *name, char **buf, size_t *len,
+	      struct err *err)
+{
+	if (take_ahead(dir, name, buf, len))
+		return 0;
+	return read_now(dir, name, buf, len, err);
 }
 
 int proc_readlink(const struct proc_dir *dir, const char *name, char **target, struct err *err)

@@ -59,6 +59,13 @@ int proc_openat(const struct proc_dir *dir, const char *name, int flags);
 int proc_read(const struct proc_dir *dir, const char *name, char **buf, size_t *len,
 	      struct err *err);
 
+/*
+ * Reads @name now; the next proc_read of it finds what was read, and only that one. A file that
+ * cannot be read is left to it. proc_forget drops what nobody asked for, before it is old.
+ */
+void proc_read_ahead(struct proc_dir *dir, const char *name);
+void proc_forget(struct proc_dir *dir);
+
 /* Where a link points ("fd/3", "exe", "map_files/..."), of any length. free(*target). */
 int proc_readlink(const struct proc_dir *dir, const char *name, char **target, struct err *err);
 

@@ -65,11 +65,15 @@ struct smaps {
 	char codes[128];
 	size_t n_codes;
 	uint64_t flags;
+	bool wants_heads;
+	char *head; /* the lines that open a VMA, which are those of maps */
+	size_t n_head, cap_head;
 };
 
 static void smaps_release(struct smaps *s)
 {
 	free(s->v);
+	free(s->head);
 }
 #define scoped_smaps __attribute__((cleanup(smaps_release))) struct smaps
 
@@ -137,6 +141,19 @@ static bool take_head(const struct text *line, struct proc_smap *s)
 	return true;
 }
 
+static void keep_head(struct smaps *s, const struct text *line)
+{
+	size_t len = text_len(line);
+
+	if (s->cap_head - s->n_head <= len) {
+		s->cap_head = 2 * (s->cap_head + len + 1);
+		s->head = xreallocarray(s->head, s->cap_head, 1);
+	}
+	memcpy(s->head + s->n_head, line->p, len);
+	s->head[s->n_head + len] = '\n';
+	s->n_head += len + 1;
+}
+
 static int take_line(struct smaps *s, struct text *line, struct err *err)
 {
 	struct text whole = *line;
@@ -151,6 +168,8 @@ static int take_line(struct smaps *s, struct text *line, struct err *err)
 			       "smaps: %" PRIx64 " overlaps or precedes the VMA before",
 			       next.start);
 	ARRAY_PUSH(s->v, s->n, s->cap, next);
+	if (s->wants_heads)
+		keep_head(s, &whole);
 	return 0;
 }
 
@@ -237,16 +256,32 @@ static int read_once(const struct proc_dir *dir, struct smaps *s, struct err *er
 	return fd < 0 ? err_code(err, fd, "open smaps") : read_pieces(fd, s, err);
 }
 
-int proc_smaps_read(const struct proc_dir *dir, struct proc_smap **v, size_t *n, struct err *err)
+/* @vma may be NULL. */
+static int read_settled(const struct proc_dir *dir, struct proc_smap **v, struct proc_vma **vma,
+			size_t *n, struct err *err)
 {
 	int rc = -EAGAIN;
 
 	for (int i = 0; i < SMAPS_TRIES && rc == -EAGAIN; i++) {
-		scoped_smaps s = {};
+		scoped_smaps s = { .wants_heads = vma };
+		size_t heads;
 
 		rc = read_once(dir, &s, err);
+		if (!rc && vma)
+			rc = proc_maps_parse(s.head, s.n_head, vma, &heads, err);
 		if (!rc)
 			give(&s, v, n);
 	}
 	return rc;
+}
+
+int proc_smaps_read(const struct proc_dir *dir, struct proc_smap **v, size_t *n, struct err *err)
+{
+	return read_settled(dir, v, NULL, n, err);
+}
+
+int proc_smaps_maps_read(const struct proc_dir *dir, struct proc_smap **v, struct proc_vma **vma,
+			 size_t *n, struct err *err)
+{
+	return read_settled(dir, v, vma, n, err);
 }

@@ -7,7 +7,7 @@
 #ifndef PROC_SMAPS_H
 #define PROC_SMAPS_H
 
-#include "criu-lite/proc/proc.h"
+#include "criu-lite/proc/maps.h"
 
 /* VmFlags, one bit a two-letter code. */
 enum proc_vmflag {
@@ -63,6 +63,13 @@ struct proc_smap {
 /* In address order. free(*v). -EAGAIN: the list kept changing, as in maps.h. */
 int proc_smaps_read(const struct proc_dir *dir, struct proc_smap **v, size_t *n, struct err *err);
 int proc_smaps_parse(const char *buf, size_t len, struct proc_smap **v, size_t *n, struct err *err);
+
+/*
+ * The same, and what proc_maps_read would say: the file has all of it, VMA by VMA under the
+ * same indexes. free() both.
+ */
+int proc_smaps_maps_read(const struct proc_dir *dir, struct proc_smap **v, struct proc_vma **vma,
+			 size_t *n, struct err *err);
 
 /* The advice that a VMA with these flags was given: bit N is set for madvise(2) number N. */
 uint64_t proc_smap_madv(uint64_t flags);

@@ -75,10 +75,10 @@ static const char *why_unprotected(const struct task *task)
 static int prepare(struct task *task, const struct freeze_options *opt, struct err *err)
 {
 	struct task_remote *r = task->remote;
-	scoped struct proc_vma *v = NULL;
+	const struct proc_vma *v;
 	const char *why;
-	size_t n = 0;
-	int rc = proc_maps_read(task->proc, &v, &n, err);
+	size_t n;
+	int rc = task_maps(task, &v, &n, err);
 
 	if (rc == 0 && (!r->gadgets.syscall_ret || !gadgets_hold(task->pid, &r->gadgets)))
 		gadgets_find(task->pid, v, n, &r->gadgets);

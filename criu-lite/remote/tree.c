@@ -1,6 +1,7 @@
 /* tree.c - the tree's own bookkeeping: adding, finding, freeing. */
 #include "criu-lite/remote/tree.h"
 #include "base/mem.h"
+#include "criu-lite/proc/maps.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/status.h"
 
@@ -63,6 +64,17 @@ int thread_status(struct thread *t, const struct proc_status **status, struct er
 	return 0;
 }
 
+int task_maps(struct task *task, const struct proc_vma **v, size_t *n, struct err *err)
+{
+	int rc = task->vma ? 0 : proc_maps_read(task->proc, &task->vma, &task->n_vmas, err);
+
+	if (rc < 0)
+		return rc;
+	*v = task->vma;
+	*n = task->n_vmas;
+	return 0;
+}
+
 static void thread_free(struct thread *t)
 {
 	if (t->core)
@@ -90,6 +102,7 @@ static void task_free(struct task *task)
 	for (size_t i = 0; i < task->n_fdinfo; i++)
 		fdinfo_entry__free_unpacked(task->fdinfo[i], NULL);
 	free(task->fdinfo);
+	free(task->vma);
 	proc_close(task->proc);
 	if (task->pidfd >= 0)
 		close(task->pidfd);

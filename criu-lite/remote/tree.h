@@ -22,6 +22,7 @@
 
 struct proc_dir;
 struct proc_status;
+struct proc_vma;
 struct tracee;	    /* remote: one thread's ptrace side, see remote.h */
 struct task_remote; /* remote: one task's scratch and frames */
 
@@ -55,6 +56,8 @@ struct task {
 	/* Dump: an open /proc/PID and a pidfd of it; NULL and -1 at restore. */
 	struct proc_dir *proc;
 	int pidfd;
+	struct proc_vma *vma; /* read when the whole tree had stopped; owned */
+	size_t n_vmas;
 
 	/* The task's messages; owned. */
 	MmEntry *mm;
@@ -62,6 +65,7 @@ struct task {
 	TaskKobjIdsEntry *ids;
 	FdinfoEntry **fdinfo;
 	size_t n_fdinfo;
+	struct task_files *files; /* dump, file/state.h: what was read ahead */
 
 	struct task_remote *remote;
 	struct task_memory *memory; /* task/memory.c: VMAs and what is in them */
@@ -88,6 +92,8 @@ struct thread *task_add_thread(struct task *task, pid_t tid);
 struct task *tree_find(const struct tree *tree, pid_t pid);
 /* What /proc said of it when the tree had stopped; read now if that was not done. Stays owned by it. */
 int thread_status(struct thread *t, const struct proc_status **status, struct err *err);
+/* The same of its mappings. */
+int task_maps(struct task *task, const struct proc_vma **v, size_t *n, struct err *err);
 /* All threads of all live tasks, in order; free(*all). */
 void tree_threads(const struct tree *tree, struct thread ***all, size_t *n);
 /* Frees messages and memory; what remote holds must have been let go before. */

@@ -47,6 +47,7 @@ static int autogroup_outside(struct builder *b, struct thread *t, struct err *er
 const struct task_kind kind_autogroup = {
 	.name = "autogroup",
 	.stage = STAGE_STATE,
+	.file = "autogroup",
 	.look = autogroup_look,
 	.outside = autogroup_outside,
 };

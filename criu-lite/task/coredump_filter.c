@@ -30,6 +30,7 @@ static int filter_outside(struct builder *b, struct thread *t, struct err *err)
 const struct task_kind kind_coredump_filter = {
 	.name = "coredump_filter",
 	.stage = STAGE_STATE,
+	.file = "coredump_filter",
 	.look = filter_look,
 	.outside = filter_outside,
 };

@@ -73,6 +73,8 @@ struct task_kind {
 	bool every_thread; /* else once a task, in its leader */
 	enum rebuild_stage stage;
 
+	/* A file of /proc/PID that look reads of a leader: kinds_read reads it ahead. */
+	const char *file;
 	int (*look)(struct saver *s, struct thread *t, struct err *err);
 	/* Returns a cookie for save, as a rule the address of the answers. At most 16 rows and
 	 * 512 bytes for every_thread kinds, 64 rows and 4096 bytes for others. */
@@ -88,8 +90,12 @@ extern const struct task_kind *const task_kinds[]; /* ends with NULL; rebuilt in
 
 /* Before the freeze: what the kinds compare tasks with. Optional, but it takes time from it. */
 int kinds_early(struct saver *s, pid_t root, struct err *err);
-/* Before the first look: what all threads are asked for in /proc, by several threads of ours. */
-int kinds_read(struct saver *s, struct err *err);
+/*
+ * Before the first look: what is read of a thread in /proc, by several threads of ours. What
+ * nobody looked at then, kinds_forget drops.
+ */
+int kinds_read(struct thread *t, struct err *err);
+void kinds_forget(struct task *task);
 /* What the kinds keep in @s; after the last look and save. */
 void kinds_save_release(struct saver *s);
 

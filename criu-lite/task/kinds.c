@@ -78,9 +78,17 @@ int kinds_early(struct saver *s, pid_t root, struct err *err)
 	return rc < 0 ? rc : landlock_early(s, root, err);
 }
 
-int kinds_read(struct saver *s, struct err *err)
+int kinds_read(struct thread *t, struct err *err)
 {
-	return namespaces_read(s, err);
+	for (size_t i = 0; t == task_leader(t->task) && task_kinds[i]; i++)
+		if (task_kinds[i]->file)
+			proc_read_ahead(t->task->proc, task_kinds[i]->file);
+	return namespaces_read(t, err);
+}
+
+void kinds_forget(struct task *task)
+{
+	proc_forget(task->proc);
 }
 
 void kinds_save_release(struct saver *s)
@@ -236,5 +244,6 @@ static int core_look(struct saver *s, struct thread *t, struct err *err)
 const struct task_kind kind_core = {
 	.name = "core",
 	.every_thread = true,
+	.file = "stat",
 	.look = core_look,
 };

@@ -63,6 +63,7 @@ static int loginuid_rebuild(struct builder *b, struct thread *t, struct batch *b
 const struct task_kind kind_loginuid = {
 	.name = "login uid",
 	.stage = STAGE_EARLY,
+	.file = "loginuid",
 	.look = loginuid_look,
 	.rebuild = loginuid_rebuild,
 };

@@ -9,6 +9,7 @@
 struct look {
 	const struct thread *thread; /* whose dir and stat these are */
 	struct proc_dir *dir;
+	struct proc_dir *opened; /* the same, if it is not the task's own */
 	bool has_stat, has_self;
 	struct proc_stat stat;
 	struct look_self self;
@@ -16,8 +17,8 @@ struct look {
 
 static void forget_thread(struct look *l)
 {
-	proc_close(l->dir);
-	l->dir = NULL;
+	proc_close(l->opened);
+	l->dir = l->opened = NULL;
 	l->has_stat = false;
 	l->thread = NULL;
 }
@@ -34,12 +35,14 @@ int look_dir(struct saver *s, struct thread *t, struct proc_dir **dir, struct er
 	struct look *l = look_of(s);
 
 	if (l->thread != t) {
+		bool leader = t == task_leader(t->task);
 		int rc;
 
 		forget_thread(l);
-		rc = proc_open_thread(&l->dir, t->task->proc, t->tid, err);
+		rc = leader ? 0 : proc_open_thread(&l->opened, t->task->proc, t->tid, err);
 		if (rc < 0)
 			return rc;
+		l->dir = leader ? t->task->proc : l->opened;
 		l->thread = t;
 	}
 	*dir = l->dir;

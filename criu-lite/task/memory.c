@@ -40,9 +40,11 @@ void memory_of_release(struct task *task)
 	if (!m)
 		return;
 	for (size_t i = 0; i < m->n_files; i++)
-		free(m->file[i].path);
+		mapped_file_release(&m->file[i]);
 	free(m->file);
 	free(m->smap);
+	page_regions_release(&m->guards);
+	page_regions_release(&m->watched);
 	page_sources_release(&m->src);
 	if (m->uffd >= 0)
 		close(m->uffd);
@@ -264,29 +266,34 @@ static struct early_smaps *find_early(const struct saver *s, const struct task *
 }
 
 /*
- * The smaps that belong to @vma: those read early if no border has moved since
- * (memory_late will tell whether the flags held still as well), else read now.
+ * Mappings and what smaps says of them: that may be what was read early if no border has
+ * moved since (memory_late will tell whether the flags held still as well).
  */
-static int smaps_for(struct saver *s, struct task *task, const struct proc_vma *vma, size_t n,
-		     struct err *err)
+static int read_mappings(struct saver *s, struct task *task, struct err *err)
 {
 	struct early_smaps *early = find_early(s, task);
 	struct task_memory *m = memory_of(task);
+	const struct proc_vma *vma;
+	size_t n;
 	int rc;
 
-	m->early = early && same_ranges(early->v, early->n, vma, n);
+	if (early) {
+		rc = task_maps(task, &vma, &n, err);
+		if (rc < 0)
+			return rc;
+		m->early = same_ranges(early->v, early->n, vma, n);
+	}
 	if (m->early) {
 		m->smap = early->v;
 		m->n_smaps = early->n;
 		early->v = NULL;
 		return 0;
 	}
-	rc = proc_smaps_read(task->proc, &m->smap, &m->n_smaps, err);
-	if (rc < 0)
-		return rc;
-	if (!same_ranges(m->smap, m->n_smaps, vma, n))
-		return err_set(err, -EAGAIN, "the mappings change although the task is stopped");
-	return 0;
+	free(task->vma);
+	task->vma = NULL;
+	rc = proc_smaps_maps_read(task->proc, &m->smap, &task->vma, &m->n_smaps, err);
+	task->n_vmas = m->n_smaps;
+	return rc;
 }
 
 /* What is saved from smaps alone; all else was read frozen, or is counted. */
@@ -442,12 +449,12 @@ static void note_name(struct task *task, const struct proc_vma *v)
 	ARRAY_PUSH(extra->vma_names, extra->n_vma_names, task->memory->cap_names, name);
 }
 
-static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *vma, size_t n,
-		     size_t *cap, struct err *err)
+static int save_vmas(struct saver *s, struct task *task, size_t *cap, struct err *err)
 {
+	const struct proc_vma *vma = task->vma;
 	MmEntry *mm = memory_mm(task);
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < task->n_vmas; i++) {
 		VmaEntry *e;
 		int rc = vma_save(s, task, &vma[i], &task->memory->smap[i], &e, err);
 
@@ -467,24 +474,21 @@ static int save_vmas(struct saver *s, struct task *task, const struct proc_vma *
 	return 0;
 }
 
+static void save_guards(struct task *task, size_t *cap)
+{
+	const struct page_regions *found = &task->memory->guards;
+
+	for (size_t i = 0; i < found->n; i++)
+		add_vma(task->mm, cap, vma_guard(found->v[i].start, found->v[i].end));
+}
+
 /* Kernels that have no guard pages, or no way to see them, find none. */
-static int save_guards(struct task *task, size_t *cap, struct err *err)
+static int find_guards(struct task *task, int pagemap, struct err *err)
 {
 	struct pagemap_query q = { .mask = PAGE_IS_GUARD, .return_mask = PAGE_IS_GUARD };
-	struct page_regions found = {};
-	scoped_fd fd = -1;
-	int rc;
+	int rc = pagemap_scan(pagemap, 0, USER_END, &q, &task->memory->guards, err);
 
-	fd = proc_pagemap_open(task->proc, err);
-	if (fd < 0)
-		return fd;
-	rc = pagemap_scan(fd, 0, USER_END, &q, &found, err);
-	if (rc == -ENOTTY || rc == -EINVAL)
-		rc = 0;
-	for (size_t i = 0; rc >= 0 && i < found.n; i++)
-		add_vma(task->mm, cap, vma_guard(found.v[i].start, found.v[i].end));
-	page_regions_release(&found);
-	return rc < 0 ? rc : 0;
+	return rc == -ENOTTY || rc == -EINVAL ? 0 : rc;
 }
 
 /*
@@ -492,30 +496,27 @@ static int save_guards(struct task *task, size_t *cap, struct err *err)
  * waits for faults outside of the tree it may not. Asked of a row of such mappings at once:
  * those of the first kind are passed over by the kernel.
  */
-static int refuse_watched(struct saver *s, struct task *task, int pagemap, uint64_t start,
-			  uint64_t end, struct err *err)
+static int find_watched(struct task_memory *m, int pagemap, uint64_t start, uint64_t end,
+			struct err *err)
 {
 	const struct pagemap_query q = { .mask = PAGE_IS_WPALLOWED,
 					 .inverted = PAGE_IS_WPALLOWED,
 					 .return_mask = PAGE_IS_WPALLOWED };
+	const struct page_region all = { .start = start, .end = end };
 	struct page_regions found = {};
 	int rc = pagemap_scan(pagemap, start, end, &q, &found, err);
 
 	if (rc == -ENOTTY || found.n) {
-		refuse(s->refusals,
-		       "task %d: memory at %#" PRIx64 ": write protection by a userfaultfd is not"
-		       " supported",
-		       task->pid, found.n ? found.v[0].start : start);
+		ARRAY_PUSH(m->watched.v, m->watched.n, m->watched.cap, found.n ? found.v[0] : all);
 		rc = 0;
 	}
 	page_regions_release(&found);
 	return rc;
 }
 
-static int look_for_watchers(struct saver *s, struct task *task, struct err *err)
+static int look_for_watchers(struct task *task, int pagemap, struct err *err)
 {
-	const struct task_memory *m = task->memory;
-	scoped_fd fd = -1;
+	struct task_memory *m = task->memory;
 	int rc = 0;
 
 	for (size_t i = 0, k; !rc && i < m->n_smaps; i = k) {
@@ -524,13 +525,20 @@ static int look_for_watchers(struct saver *s, struct task *task, struct err *err
 			continue;
 		while (k < m->n_smaps && m->smap[k].flags & VMF_BIT(VMF_UW))
 			k++;
-		if (fd < 0)
-			fd = proc_pagemap_open(task->proc, err);
-		rc = fd < 0 ? fd
-			    : refuse_watched(s, task, fd, m->smap[i].start, m->smap[k - 1].end,
-					     err);
+		rc = find_watched(m, pagemap, m->smap[i].start, m->smap[k - 1].end, err);
 	}
 	return rc;
+}
+
+static void refuse_watched(struct saver *s, const struct task *task)
+{
+	const struct page_regions *watched = &task->memory->watched;
+
+	for (size_t i = 0; i < watched->n; i++)
+		refuse(s->refusals,
+		       "task %d: memory at %#" PRIx64 ": write protection by a userfaultfd is not"
+		       " supported",
+		       task->pid, watched->v[i].start);
 }
 
 /* What was read early may have been so of mappings that are gone, with others in their place. */
@@ -541,26 +549,34 @@ static int refused_early(struct saver *s, const struct task *task, size_t refuse
 	return err_set(err, -EAGAIN, "its mappings were not looked at in the freeze");
 }
 
+int memory_read(struct saver *s, struct task *task, struct err *err)
+{
+	scoped_fd pagemap = -1;
+	int rc = read_mappings(s, task, err);
+
+	for (size_t i = 0; !rc && i < task->n_vmas; i++)
+		vma_read(task, &task->vma[i], &task->memory->smap[i]);
+	if (!rc)
+		rc = pagemap = proc_pagemap_open(task->proc, err);
+	if (rc >= 0)
+		rc = look_for_watchers(task, pagemap, err);
+	if (!rc)
+		rc = find_guards(task, pagemap, err);
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
+}
+
 int memory_look(struct saver *s, struct task *task, struct err *err)
 {
-	scoped struct proc_vma *vma = NULL;
-	size_t n, cap = 0, refused = s->refusals->n;
+	size_t cap = 0, refused = s->refusals->n;
 	int rc;
 
-	rc = proc_maps_read(task->proc, &vma, &n, err);
-	if (!rc)
-		rc = smaps_for(s, task, vma, n, err);
-	if (!rc)
-		rc = look_for_watchers(s, task, err);
-	if (!rc)
-		rc = save_vmas(s, task, vma, n, &cap, err);
-	if (!rc)
-		rc = save_guards(task, &cap, err);
-	if (!rc)
+	refuse_watched(s, task);
+	rc = save_vmas(s, task, &cap, err);
+	if (!rc) {
+		save_guards(task, &cap);
 		rc = refused_early(s, task, refused, err);
-	if (rc < 0)
-		return err_add(err, rc, "task %d", task->pid);
-	return 0;
+	}
+	return rc < 0 ? err_add(err, rc, "task %d", task->pid) : 0;
 }
 
 void memory_save_release(struct saver *s)

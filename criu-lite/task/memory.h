@@ -1,7 +1,7 @@
 /*
  * memory - a task's address space: VMAs, what is in them, and the mm's own marks.
  *
- * Saving: memory_look (frozen, before entering), memory_save (pages; entered), memory_write.
+ * Saving: memory_read, memory_look (frozen, before entering), memory_save (pages; entered), memory_write.
  * Rebuilding: memory_load, memory_map, memory_fill, memory_settle in this order,
  * each over all tasks before the next; then the kind "mm" sets the marks.
  */
@@ -29,6 +29,8 @@ void memory_early(struct saver *s, pid_t root);
  * if memory_save still finds it there.
  */
 void memory_precopy(struct saver *s);
+/* What is read of one frozen task, for several at once: before memory_look. */
+int memory_read(struct saver *s, struct task *task, struct err *err);
 /*
  * VMAs with flags, mapped files and shared objects into task->mm; refuses what cannot be saved.
  * -EAGAIN: perhaps so only because of what memory_early has read.

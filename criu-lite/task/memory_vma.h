@@ -7,6 +7,7 @@
 #define TASK_MEMORY_VMA_H
 
 #include "criu-lite/proc/maps.h"
+#include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/smaps.h"
 #include "criu-lite/task/memory.h"
 #include "criu-lite/task/parents.h"
@@ -14,6 +15,7 @@
 #include "images/chain.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #define PAGE_SIZE     UINT64_C(4096)
 #define USER_END      ((UINT64_C(1) << 47) - PAGE_SIZE) /* no VMA ends above */
@@ -49,14 +51,20 @@ struct task_memory {
 	struct proc_smap *smap;
 	size_t n_smaps;
 	bool early;
+	struct page_regions guards;
+	struct page_regions watched;	/* where somebody waits for write faults */
 	uint64_t locked_kb;		/* before there was scratch */
 	size_t cap_on_fault, cap_names; /* of the lists in the leader's extra */
 	struct mapped_file {
 		unsigned int maj, min;
 		uint64_t ino;
-		uint32_t flags, id;
-		bool memfd;
+		uint32_t flags;
 		char *path;
+		char *link, *target; /* of the first VMA that maps it; where that leads */
+		struct stat st;
+		bool saved; /* what follows is known */
+		bool memfd;
+		uint32_t id;
 	} * file; /* seen in this task already */
 	size_t n_files, cap_files;
 
@@ -77,6 +85,9 @@ int memory_parents(struct saver *s, struct parents **out, struct err *err);
 /* What was read of @task before the freeze; NULL: nothing. */
 const struct precopied *memory_precopied(const struct saver *s, const struct task *task);
 
+void mapped_file_release(struct mapped_file *f);
+/* Where the file of a VMA is, if it has one: only reading, of each file once. */
+void vma_read(struct task *task, const struct proc_vma *v, const struct proc_smap *smap);
 /*
  * What is saved of one VMA: a new entry, or none when this one belongs to the
  * entry before (the clocks' part of vvar). Refuses by name.

@@ -233,6 +233,7 @@ static int mm_rebuild(struct builder *b, struct thread *t, struct batch *batch, 
 const struct task_kind kind_mm = {
 	.name = "mm",
 	.stage = STAGE_STATE,
+	.file = "auxv",
 	.look = mm_look,
 	.ask = mm_ask,
 	.save = mm_save,

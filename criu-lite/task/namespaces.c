@@ -4,7 +4,6 @@
  */
 #include "criu-lite/task/namespaces.h"
 #include "base/mem.h"
-#include "base/parallel.h"
 #include "criu-lite/task/kinds.h"
 #include "criu-lite/task/look.h"
 
@@ -68,23 +67,10 @@ static uint32_t which_of(const struct thread *t)
 	return t == task_leader(t->task) ? OF_TASKS : OF_THREADS;
 }
 
-static int read_thread(void *arg, size_t i, struct err *err)
+int namespaces_read(struct thread *t, struct err *err)
 {
-	struct thread **all = arg, *t = all[i];
-	int rc;
-
 	t->ns = xcalloc(PROC_N_NS, sizeof(*t->ns));
-	rc = proc_ns_read_thread(t->task->proc, t->tid, which_of(t), t->ns, err);
-	return rc < 0 ? err_add(err, rc, "task %d: thread %d", t->task->pid, t->tid) : 0;
-}
-
-int namespaces_read(struct saver *s, struct err *err)
-{
-	scoped struct thread **all = NULL;
-	size_t n;
-
-	tree_threads(s->tree, &all, &n);
-	return parallel(n, read_thread, all, err);
+	return proc_ns_read_thread(t->task->proc, t->tid, which_of(t), t->ns, err);
 }
 
 /*
@@ -114,7 +100,7 @@ static int namespaces_look(struct saver *s, struct thread *t, struct err *err)
 	int rc = look_self(s, &self, err);
 
 	if (!rc && !t->ns)
-		rc = read_thread(&t, 0, err);
+		rc = namespaces_read(t, err);
 	if (rc < 0)
 		return rc;
 	if (leader && !t->task->parent)

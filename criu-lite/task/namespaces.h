@@ -1,9 +1,10 @@
-/* namespaces - what must be known of them of all threads, before one is looked at. */
+/* namespaces - which ones a thread is in. */
 #ifndef TASK_NAMESPACES_H
 #define TASK_NAMESPACES_H
 
 #include "criu-lite/task/kind.h"
 
-int namespaces_read(struct saver *s, struct err *err);
+/* Read before the first look, or else by it. */
+int namespaces_read(struct thread *t, struct err *err);
 
 #endif

@@ -42,6 +42,7 @@ static int oom_outside(struct builder *b, struct thread *t, struct err *err)
 const struct task_kind kind_oom = {
 	.name = "oom_score_adj",
 	.stage = STAGE_STATE,
+	.file = "oom_score_adj",
 	.look = oom_look,
 	.outside = oom_outside,
 };

@@ -337,6 +337,7 @@ static int timers_rebuild(struct builder *b, struct thread *t, struct batch *bat
 const struct task_kind kind_posix_timers = {
 	.name = "timers",
 	.stage = STAGE_TIMERS,
+	.file = "timers",
 	.look = timers_look,
 	.ask = timers_ask,
 	.save = timers_save,

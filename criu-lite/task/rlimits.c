@@ -148,6 +148,7 @@ const struct task_kind kind_limits_room = {
 const struct task_kind kind_rlimits = {
 	.name = "limits",
 	.stage = STAGE_CREDS,
+	.file = "limits",
 	.look = rlimits_look,
 	.rebuild = rlimits_rebuild,
 };

@@ -135,65 +135,99 @@ static bool is_dev_zero(const struct look_at *l, const struct stat *st)
 	return !l->v->shared && S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 5);
 }
 
-/* A file not seen before in this task: 1 and its id and kind in @f, or 0 when refused. */
-static int add_file(const struct look_at *l, struct mapped_file *f, struct err *err)
-{
-	scoped char *target = NULL;
-	char link[64];
-	struct stat st;
-	int rc;
-
-	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, l->v->start, l->v->end);
-	rc = proc_readlink(l->task->proc, link, &target, err);
-	if (rc < 0)
-		return rc;
-	if (fstatat(proc_dirfd(l->task->proc), link, &st, 0) < 0)
-		return err_errno(err, "%s", link);
-	f->memfd = memfd_is_object(&st, target);
-	if (!f->memfd && (memfd_is_shmem(&st) || !S_ISREG(st.st_mode)) && !is_dev_zero(l, &st)) {
-		if (!refused_by_name(l, target))
-			refuse_vma(l, target);
-		return 0;
-	}
-	rc = f->memfd ? file_add_memfd_link(l->s->files, l->task, link, f->flags, &f->id, err)
-		      : file_add_target(l->s->files, l->task,
-					&(struct file_target) { link, target, &st }, f->flags,
-					&f->id, err);
-	if (rc == ERR_REFUSED) {
-		refuse(l->s->refusals, "task %d: memory at %#" PRIx64 ": %s", l->task->pid,
-		       l->v->start, err ? err->text : "this file is not supported");
-		return 0;
-	}
-	return rc < 0 ? rc : 1;
-}
-
 static bool same_file(const struct mapped_file *f, const struct proc_vma *v, uint32_t flags)
 {
 	return f->ino == v->ino && f->maj == v->maj && f->min == v->min && f->flags == flags &&
 	       !strcmp(f->path, v->path);
 }
 
-/* As add_file, but a file mapped in many pieces is asked about once. */
-static int find_file(const struct look_at *l, const struct mapped_file **out, struct err *err)
+void mapped_file_release(struct mapped_file *f)
+{
+	free(f->path);
+	free(f->link);
+	free(f->target);
+}
+
+static struct mapped_file *known_file(const struct look_at *l)
 {
 	struct task_memory *m = memory_of(l->task);
-	struct mapped_file f = { .maj = l->v->maj, .min = l->v->min, .ino = l->v->ino };
+	uint32_t flags = open_mode(l);
+
+	for (size_t i = m->n_files; i-- > 0;)
+		if (same_file(&m->file[i], l->v, flags))
+			return &m->file[i];
+	return NULL;
+}
+
+static int read_target(const struct look_at *l, struct mapped_file *f, struct err *err)
+{
+	const struct proc_dir *dir = l->task->proc;
 	int rc;
 
+	f->link = xasprintf("map_files/%" PRIx64 "-%" PRIx64, l->v->start, l->v->end);
+	rc = proc_readlink(dir, f->link, &f->target, err);
+	if (!rc && fstatat(proc_dirfd(dir), f->link, &f->st, 0) < 0)
+		rc = err_errno(err, "%s", f->link);
+	return rc;
+}
+
+/* A file mapped in many pieces is asked about once. */
+static int find_file(const struct look_at *l, struct mapped_file **out, struct err *err)
+{
+	struct task_memory *m = memory_of(l->task);
+	const struct proc_vma *v = l->v;
+	struct mapped_file f = { .maj = v->maj, .min = v->min, .ino = v->ino };
+	int rc;
+
+	*out = known_file(l);
+	if (*out)
+		return 0;
 	f.flags = open_mode(l);
-	for (size_t i = m->n_files; i-- > 0;) {
-		if (same_file(&m->file[i], l->v, f.flags)) {
-			*out = &m->file[i];
-			return 1;
-		}
-	}
-	rc = add_file(l, &f, err);
-	if (rc <= 0)
+	f.path = xstrdup(v->path);
+	rc = read_target(l, &f, err);
+	if (rc < 0) {
+		mapped_file_release(&f);
 		return rc;
-	f.path = xstrdup(l->v->path);
+	}
 	ARRAY_PUSH(m->file, m->n_files, m->cap_files, f);
 	*out = &m->file[m->n_files - 1];
-	return 1;
+	return 0;
+}
+
+void vma_read(struct task *task, const struct proc_vma *v, const struct proc_smap *smap)
+{
+	const struct look_at l = { .task = task, .v = v, .smap = smap };
+	struct mapped_file *f;
+
+	/* Why it cannot be read matters to whoever needs it: then it is tried again. */
+	if (v->ino)
+		find_file(&l, &f, NULL);
+}
+
+/* Its id and kind: 1, or 0 when it is refused. */
+static int save_target(const struct look_at *l, struct mapped_file *f, struct err *err)
+{
+	struct file_target at = { f->link, f->target, &f->st };
+	int rc;
+
+	if (f->saved)
+		return 1;
+	f->memfd = memfd_is_object(&f->st, f->target);
+	if (!f->memfd && (memfd_is_shmem(&f->st) || !S_ISREG(f->st.st_mode)) &&
+	    !is_dev_zero(l, &f->st)) {
+		if (!refused_by_name(l, f->target))
+			refuse_vma(l, f->target);
+		return 0;
+	}
+	rc = f->memfd ? file_add_memfd_link(l->s->files, l->task, f->link, f->flags, &f->id, err)
+		      : file_add_target(l->s->files, l->task, &at, f->flags, &f->id, err);
+	if (rc == ERR_REFUSED) {
+		refuse(l->s->refusals, "task %d: memory at %#" PRIx64 ": %s", l->task->pid,
+		       l->v->start, err ? err->text : "this file is not supported");
+		return 0;
+	}
+	f->saved = rc == 0;
+	return rc < 0 ? rc : 1;
 }
 
 static VmaEntry *entry_new(uint64_t start, uint64_t end)
@@ -243,10 +277,13 @@ static VmaEntry *entry_of(const struct look_at *l, uint32_t status)
 
 static int save_file(const struct look_at *l, VmaEntry **out, struct err *err)
 {
-	const struct mapped_file *f;
-	int rc = find_file(l, &f, err);
+	struct mapped_file *f;
 	VmaEntry *e;
+	int rc;
 
+	rc = find_file(l, &f, err);
+	if (!rc)
+		rc = save_target(l, f, err);
 	if (rc <= 0)
 		return rc;
 	e = entry_of(l, VMA_REGULAR | (l->v->shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE) |

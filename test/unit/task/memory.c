@@ -287,6 +287,7 @@ static void look(struct saved *d, struct task *task)
 	struct err err = {};
 
 	ok(&err, kind_mm.look(&d->s, task_leader(task), &err));
+	ok(&err, memory_read(&d->s, task, &err));
 	ok(&err, memory_look(&d->s, task, &err));
 	ok(&err, refusals_result(&d->refusals, &err));
 }
