@@ -9,7 +9,8 @@
  * later; -f makes call N fail, with an error that fits it; -s makes a write
  * short, if call N is one, and the next one fail for want of room; after -S the next one works; -x runs COMMAND while the tool stands at call N. FILE gets one line:
  * "calls N hit PHASE CALL", then a line "PHASE CALLS" for each phase. Exits as the
- * tool does, or with 128 + its signal. What it forks is not followed.
+ * tool does, or with 128 + its signal. What it forks is not followed. The counters that
+ * a tool built for coverage writes as it ends are left alone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +60,7 @@ struct thread {
 
 struct trap {
 	const char *dir, *out, *command;
-	bool writes_only, busy_only, counting;
+	bool writes_only, busy_only, counting, counters;
 	long only_call; /* -1: all */
 	long kill_at, fail_at, short_at, run_at;
 	bool room_stays; /* after a short write */
@@ -369,6 +370,14 @@ static void kill_it(struct trap *t, struct thread *th, const struct user_regs_st
 		kill(t->pid, SIGKILL);
 }
 
+/* What `make coverage` builds ends by writing down what ran: harmed there, all counts of a file are lost. */
+static bool is_of_counters(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 5 && !strcmp(path + n - 5, ".gcda");
+}
+
 static void on_entry(struct trap *t, struct thread *th)
 {
 	struct user_regs_struct r;
@@ -378,7 +387,8 @@ static void on_entry(struct trap *t, struct thread *th)
 		return;
 	call_path(t, &r, path, sizeof(path));
 	t->counting = t->counting || strncmp(path, t->dir, strlen(t->dir)) == 0;
-	if (!t->counting)
+	t->counters = t->counters || is_of_counters(path);
+	if (!t->counting || t->counters)
 		return;
 	follow_phase(t, &r, path);
 	if (t->writes_only && !changes_files(t, &r))
