@@ -32,6 +32,7 @@
 /* Of sd-dump; then those of sd-restore. */
 enum phase {
 	PREPARE,
+	PRECOPY, /* and what is looked up before the freeze */
 	FREEZE,
 	INSIDE,
 	PAGES,
@@ -44,9 +45,9 @@ enum phase {
 	COMMITTED,
 	N_PHASES
 };
-static const char *const phase_names[] = { "prepare", "freeze", "inside",   "pages",
-					   "leave",   "thaw",	"write",    "sync",
-					   "publish", "build",	"committed" };
+static const char *const phase_names[] = { "prepare", "precopy", "freeze", "inside",
+					   "pages",   "leave",	 "thaw",   "write",
+					   "sync",    "publish", "build",  "committed" };
 
 enum { MAX_THREADS = 64 };
 
@@ -189,9 +190,15 @@ static void follow_phase(struct trap *t, const struct user_regs_struct *r, const
 
 	switch (t->phase) {
 	case PREPARE:
+		/* What is written is read through it, before anybody is stopped. */
+		if (nr == SYS_openat && strcmp(path, "mem") == 0)
+			t->phase = PRECOPY;
+		/* fall through */
+	case PRECOPY:
 		if (request && r->rdi == PTRACE_SEIZE)
 			t->phase = FREEZE;
-		if (nr == SYS_clone3 && !(read_word(t, r->rdi) & CLONE_THREAD))
+		if (t->phase == PREPARE && nr == SYS_clone3 &&
+		    !(read_word(t, r->rdi) & CLONE_THREAD))
 			t->phase = BUILD;
 		break;
 	case BUILD:

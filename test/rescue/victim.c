@@ -1,12 +1,13 @@
 /*
  * victim.c - threads that notice when anything of theirs is changed.
  *
- *	victim FILE THREADS [allow|deny]
+ *	victim FILE THREADS [allow|deny|calm]
  *
  * Registers and vector halves, the red zone, signal mask and alternate stack,
  * time slept, bytes read; and in the first thread memory, the list of mappings
  * and descriptors. What is found goes into FILE (report.h). "allow" puts it under a
- * seccomp filter that lets a rescue through, "deny" under one that does not.
+ * seccomp filter that lets a rescue through, "deny" under one that does not. "calm": threads
+ * that compute rest most of the time, for a test that only asks whether they go on.
  */
 #include "base/mem.h"
 #include "test/rescue/report.h"
@@ -30,12 +31,14 @@
 
 #define SPINS	   3000000ull
 #define NAP_MS	   40
+#define REST_MS	   20
 #define TICK_MS	   10 /* to which the kernel tells when a thread went to sleep in epoll_wait */
 #define STACK_SIZE 16384
 #define PAGES	   1024
 
 static struct report *report;
 static int feed[2], epoll;
+static bool calm;
 static char alt_stacks[REPORT_THREADS][STACK_SIZE] __attribute__((aligned(64)));
 
 static void damage(long id, const char *fmt, ...)
@@ -116,6 +119,7 @@ static void spin(long id, const struct pattern *in, struct pattern *out, bool wi
 
 static void spin_for_ever(long id)
 {
+	const struct timespec rest = { .tv_nsec = REST_MS * 1000000 };
 	struct pattern in, out;
 	uint64_t *word = (uint64_t *)&in;
 	bool wide = __builtin_cpu_supports("avx512f") && id % 8 >= 4;
@@ -127,6 +131,8 @@ static void spin_for_ever(long id)
 	for (;;) {
 		spin(id, &in, &out, wide);
 		report->round[id]++;
+		if (calm)
+			nanosleep(&rest, NULL);
 	}
 }
 
@@ -382,7 +388,8 @@ int main(int argc, char **argv)
 	if (report == MAP_FAILED || epoll < 0)
 		return 1;
 	close(fd);
-	if (argc > 3)
+	calm = argc > 3 && strcmp(argv[3], "calm") == 0;
+	if (argc > 3 && !calm)
 		filter(strcmp(argv[3], "deny") == 0);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 65536);
