@@ -36,7 +36,7 @@ struct plan_row {
 	uint64_t arg[6];
 	int64_t ret; /* written by the runner; PLAN_UNRUN before */
 	uint64_t
-		undo; /* when the tool dies: undo(ret) is called if ret >= 0; 0 = nothing to undo */
+		undo; /* when the tool dies, or leaves: undo(ret), if ret >= 0; 0 = nothing to undo */
 	uint32_t flags; /* enum plan_flags */
 	uint32_t use;	/* 1..6: that argument is the last kept result; 0 = none */
 };

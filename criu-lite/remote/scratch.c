@@ -254,8 +254,37 @@ void scratch_map(struct crowd *c)
 	crowd_take(c, share, NULL);
 }
 
+/*
+ * What plans made, and the one that was to take it away could not be run: the tool cannot tell,
+ * it goes by the list that the runner would go by.
+ */
+static int undo_rest(struct task *task, const void *arg, struct err *err)
+{
+	struct task_remote *r = task->remote;
+	struct runner_slice *s = r->mem ? scratch_slice(r, 0) : NULL;
+	uint64_t n = s && s->n_undo <= SLICE_MAX_UNDO ? s->n_undo : 0;
+	int rc = 0;
+
+	while (rc == 0 && n-- > 0) {
+		const uint64_t nr_args[7] = { s->undo[n].nr, s->undo[n].arg };
+		int64_t ret;
+
+		if (!nr_args[0])
+			continue;
+		s->undo[n].nr = 0;
+		rc = tracee_call_begin(leader_tracee(task), r->gadgets.syscall_ret, r->chain,
+				       nr_args, r->timeout_ms, err);
+		if (rc == 0)
+			rc = tracee_call_push(leader_tracee(task), r->timeout_ms, err);
+		if (rc == 0)
+			rc = tracee_call_end(leader_tracee(task), r->timeout_ms, &ret, err);
+	}
+	return rc;
+}
+
 void scratch_unmap(struct crowd *c)
 {
+	crowd_take(c, undo_rest, NULL);
 	call_in_all(c, &unmap_call);
 }
 

@@ -337,7 +337,6 @@ static void thaw_can_stop_or_kill(void **state)
 	assert_true(WIFSIGNALED(status));
 }
 
-/* A stop signal that comes while we are inside takes effect afterwards, unless it was undone. */
 static void *sit_along(void *arg)
 {
 	__atomic_fetch_add(&shared->go, 1, __ATOMIC_SEQ_CST);
@@ -372,6 +371,7 @@ static void killed_with_its_threads(void **state)
 	end(pid);
 }
 
+/* A stop signal that comes while we are inside takes effect afterwards, unless it was undone. */
 static void stop_signals_are_not_lost(void **state)
 {
 	pid_t pid = spawn();
@@ -393,6 +393,38 @@ static void stop_signals_are_not_lost(void **state)
 	kill(pid, SIGCONT);
 	thaw(&tree);
 	WAIT_FOR(state_of(pid) == 'S');
+	end(pid);
+}
+
+/* The plan that was to close it did not come about, say. */
+static void what_a_plan_made_does_not_stay(void **state)
+{
+	pid_t pid = spawn();
+	struct tree tree = {};
+	struct plan p;
+	struct err err = {};
+	char path[64];
+	int rc;
+
+	if (pid == 0)
+		sit(0);
+	WAIT_FOR(shared->pid[0]);
+	freeze(&tree, pid);
+	rc = remote_enter(tree.task[0], &options, &err);
+	if (rc == 0) {
+		remote_plan_init(tree.task[0], &p);
+		plan_add(&p, PLAN_MUST, "eventfd", SYS_eventfd2, 7, 0);
+		p.row[0].undo = SYS_close;
+		rc = remote_run(tree.task[0], &p, &err);
+		rc = rc < 0 ? rc : plan_judge(&p, &err);
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, (int)plan_ret(&p, 0));
+		plan_release(&p);
+	}
+	assert_int_equal(rc, 0);
+	assert_int_equal(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(remote_leave(tree.task[0], &err), 0);
+	assert_int_equal(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW), -1);
+	thaw(&tree);
 	end(pid);
 }
 
@@ -955,6 +987,7 @@ int main(void)
 		T(killed_with_its_threads),
 		T(stop_signals_are_not_lost),
 		T(signal_before_the_interrupt),
+		T(what_a_plan_made_does_not_stay),
 		T(vfork_child_goes_on_to_exec),
 		T(vfork_for_ever_is_told_and_let_go),
 		T(traced_by_another),
