@@ -71,22 +71,44 @@ int err_add(struct err *err, int rc, const char *fmt, ...)
 	return rc;
 }
 
-void refuse(struct refusals *r, const char *fmt, ...)
+/* 1: it was not said before. */
+static size_t add_line(struct refusals *r, const char *fmt, va_list ap)
 {
-	va_list ap;
 	char *line = NULL;
 
-	va_start(ap, fmt);
 	if (vasprintf(&line, fmt, ap) < 0)
 		abort();
-	va_end(ap);
 	for (size_t i = 0; i < r->n; i++) {
 		if (!strcmp(r->line[i], line)) {
 			free(line);
-			return;
+			return 0;
 		}
 	}
 	ARRAY_PUSH(r->line, r->n, r->cap, line);
+	return 1;
+}
+
+void refuse(struct refusals *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_line(r, fmt, ap);
+	va_end(ap);
+}
+
+void refuse_for_now(struct refusals *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	r->n_for_now += add_line(r, fmt, ap);
+	va_end(ap);
+}
+
+bool refusals_pass(const struct refusals *r)
+{
+	return r->n && r->n == r->n_for_now;
 }
 
 int refusals_result(const struct refusals *r, struct err *err)

@@ -42,9 +42,14 @@ int err_add(struct err *err, int rc, const char *fmt, ...) __attribute__((format
 struct refusals {
 	char **line;
 	size_t n, cap;
+	size_t n_for_now;
 };
 
 void refuse(struct refusals *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What will be over in a moment by itself. */
+void refuse_for_now(struct refusals *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Is that all there is? False when nothing was refused. */
+bool refusals_pass(const struct refusals *r);
 /* 0 when nothing was refused, else ERR_REFUSED and all lines joined by "; " in @err. */
 int refusals_result(const struct refusals *r, struct err *err);
 void refusals_release(struct refusals *r);

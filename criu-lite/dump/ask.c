@@ -2,6 +2,7 @@
 #include "criu-lite/dump/ask.h"
 #include "base/mem.h"
 #include "criu-lite/remote/remote.h"
+#include "criu-lite/remote/tracee.h"
 
 #include <assert.h>
 
@@ -231,6 +232,31 @@ int kinds_ask(struct saver *s, struct err *err)
 			break;
 		if (task->n_threads > 1)
 			rc = others_ask(s, task, err);
+	}
+	return rc;
+}
+
+int kinds_recheck(struct saver *s, uint64_t asked_ns, struct err *err)
+{
+	uint64_t since_ns = now_ns() - asked_ns;
+	struct task *task;
+	struct thread *t;
+	int rc = 0;
+
+	for (size_t i = 0; task_kinds[i]; i++) {
+		const struct task_kind *k = task_kinds[i];
+
+		if (!k->recheck)
+			continue;
+		for_each_live_task (task, s->tree) {
+			for_each_thread (t, task) {
+				if (!k->every_thread && t != task_leader(task))
+					continue;
+				rc = k->recheck(t, since_ns, err);
+				if (rc < 0)
+					return task_named(task, whose(t, rc, err), err);
+			}
+		}
 	}
 	return rc;
 }

@@ -10,5 +10,7 @@
 int kinds_look(struct saver *s, struct err *err);
 /* Leaders answer together, then the other threads in groups; every kind saves. */
 int kinds_ask(struct saver *s, struct err *err);
+/* After remote_leave: what has changed since is put right. @asked_ns: when they were asked. */
+int kinds_recheck(struct saver *s, uint64_t asked_ns, struct err *err);
 
 #endif

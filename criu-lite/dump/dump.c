@@ -11,6 +11,7 @@
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/remote/hold.h"
+#include "criu-lite/remote/tracee.h"
 #include "criu-lite/task/memory.h"
 #include "criu-lite/track/track.h"
 #include "images/chain.h"
@@ -20,6 +21,8 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+
+#define MOST_TRIES 10 /* of a dump that is refused for what passes by itself */
 
 struct story {
 	const struct dump_options *opt;
@@ -31,8 +34,9 @@ struct story {
 	struct track *track;
 	struct phases phases;
 	uint64_t begun, froze, frozen_us;
-	sigset_t mask; /* the tool's own, as it was */
-	bool early;    /* slow reads before the freeze */
+	uint64_t asked_ns; /* when the first thread was asked */
+	sigset_t mask;	   /* the tool's own, as it was */
+	bool early;	   /* slow reads before the freeze */
 	bool holding;
 };
 
@@ -211,6 +215,7 @@ static int enter(struct story *d, struct err *err)
 	if (rc < 0)
 		return rc;
 	phase(&d->phases, "ask");
+	d->asked_ns = now_ns();
 	rc = d->opt->memory_only ? 0 : kinds_ask(&d->saver, err);
 	/* What only the tasks themselves can tell; still nothing is written. */
 	return rc < 0 ? rc : refusals_result(&d->refusals, err);
@@ -237,6 +242,8 @@ static int leave(struct story *d, struct err *err)
 
 	phase(&d->phases, "leave");
 	rc = remote_leave_all(&d->tree, err);
+	if (!rc && !d->opt->memory_only)
+		rc = kinds_recheck(&d->saver, d->asked_ns, err);
 	if (!rc)
 		rc = track_end(d->track, &d->tree, err);
 	return rc;
@@ -445,7 +452,8 @@ static void clean_up(struct story *d)
 	chain_release(&d->chain);
 }
 
-static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **made,
+/* @passes: it is refused, but only for what is over in a moment. */
+static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **made, bool *passes,
 		     struct err *err)
 {
 	struct story d = { .opt = opt, .begun = now_us(), .early = early };
@@ -473,6 +481,7 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
 		say(&d, "the tracker could not be kept: %s", closing.text);
 	if (rc < 0)
 		rc = failed(&d, rc, err);
+	*passes = rc == ERR_REFUSED && refusals_pass(&d.refusals);
 	clean_up(&d);
 	if (rc < 0)
 		sd_checkpoint__free_unpacked(c, NULL);
@@ -488,11 +497,18 @@ static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **
  */
 int dump(const struct dump_options *opt, SdCheckpoint **made, struct err *err)
 {
-	bool early = opt->after == THAW_RUN;
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	bool early = opt->after == THAW_RUN, passes;
 	int rc;
 
 	fds_make_room();
-	rc = dump_once(opt, early, made, err);
-
-	return rc == -EAGAIN && early ? dump_once(opt, false, made, err) : rc;
+	rc = dump_once(opt, early, made, &passes, err);
+	if (rc == -EAGAIN && early)
+		rc = dump_once(opt, false, made, &passes, err);
+	/* The tree goes on in between, and does what it was about to do. */
+	for (int tries = 1; rc < 0 && passes && tries < MOST_TRIES; tries++) {
+		nanosleep(&moment, NULL);
+		rc = dump_once(opt, false, made, &passes, err);
+	}
+	return rc;
 }

@@ -5,7 +5,8 @@
  *
  * Saving, on a frozen tree: look (from outside; refuses by name before anything
  * is written), ask (rows for the thread itself), save (answers and /proc into
- * the messages). Rebuilding, in a newborn: rebuild (rows), then outside (what
+ * the messages), recheck (from outside, when threads are only held again: what may have
+ * changed since it was looked at). Rebuilding, in a newborn: rebuild (rows), then outside (what
  * needs no code in the task: /proc files, prlimit, sched_setattr), stage by
  * stage over the whole tree.
  */
@@ -82,6 +83,8 @@ struct task_kind {
 	/* @p holds the results of ask. Leader kinds may run more plans by remote_run. */
 	int (*save)(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
 		    struct err *err);
+	/* @since_ns: how long ago the first thread was asked. */
+	int (*recheck)(struct thread *t, uint64_t since_ns, struct err *err);
 
 	int (*rebuild)(struct builder *b, struct thread *t, struct batch *batch, struct err *err);
 	int (*outside)(struct builder *b, struct thread *t, struct err *err);

@@ -5,6 +5,10 @@
  * Put back by rt_sigqueueinfo(2) from inside: the kernel takes any siginfo from
  * a task that sends it to itself. All signals are blocked then, so even those
  * that are ignored stay.
+ *
+ * Timers go on while a task is held. One that runs out after the queues were read
+ * and before it was asked for its time has none left, and its signal is in no queue
+ * that was saved: so they are read once more at the end.
  */
 #include "base/mem.h"
 #include "criu-lite/remote/tracee.h"
@@ -27,6 +31,11 @@ static void queue_push(SignalQueueEntry *q, size_t *cap, const void *info)
 	e->siginfo.len = SIGINFO_SIZE;
 	e->siginfo.data = xmemdup(info, SIGINFO_SIZE);
 	ARRAY_PUSH(q->signals, q->n_signals, *cap, e);
+}
+
+static const siginfo_t *queued(const SignalQueueEntry *q, size_t i)
+{
+	return (const siginfo_t *)q->signals[i]->siginfo.data;
 }
 
 /* Append what is queued to @q, which has @before entries, and take it out of @set. */
@@ -121,7 +130,7 @@ static bool stop_is_near(const struct thread *t, const SignalQueueEntry *q)
 	if (t->tracee && t->tracee->owes_stop)
 		return true;
 	for (size_t i = 0; q && i < q->n_signals; i++)
-		if (((const siginfo_t *)q->signals[i]->siginfo.data)->si_signo == SIGSTOP)
+		if (queued(q, i)->si_signo == SIGSTOP)
 			return true;
 	return false;
 }
@@ -144,10 +153,99 @@ static int pending_look(struct saver *s, struct thread *t, struct err *err)
 		rc = queue_look(t, PTRACE_PEEKSIGINFO_SHARED, st->shared_pending, shared, &cap,
 				err);
 	if (!rc && (stop_is_near(t, own) || stop_is_near(t, shared)))
-		refuse(s->refusals, "%s: is about to be stopped by a signal; try again",
-		       look_name(t, name));
+		refuse_for_now(s->refusals, "%s: is about to be stopped by a signal; try again",
+			       look_name(t, name));
 	return rc;
 }
+
+/* --- timers that ran out meanwhile ---------------------------------------------------- */
+
+static bool same_sender(const siginfo_t *a, const siginfo_t *b)
+{
+	return a->si_signo == b->si_signo && a->si_code == b->si_code &&
+	       (a->si_code != SI_TIMER || a->si_timerid == b->si_timerid);
+}
+
+static bool was_queued(const SignalQueueEntry *q, const siginfo_t *info)
+{
+	for (size_t i = 0; i < q->n_signals; i++)
+		if (same_sender(queued(q, i), info))
+			return true;
+	return false;
+}
+
+/*
+ * Before it was asked, that is: one that fires once has nothing left then. One that fires
+ * again has more left than has gone by since then, or it ran out (also) after that and the
+ * signal is the next one's.
+ */
+static bool had_run_out(const PosixTimerEntry *e, uint64_t since_ns)
+{
+	uint64_t left_ns = e->vsec * 1000000000 + e->vnsec;
+
+	return e->isec || e->insec ? left_ns > since_ns : !left_ns;
+}
+
+static bool itimer_had_run_out(const TaskTimersEntry *timers, int sig)
+{
+	if (sig == SIGALRM)
+		return !timers->real->vsec && !timers->real->vusec;
+	/* On processor time, of which there is as good as none meanwhile. */
+	return sig == SIGVTALRM || sig == SIGPROF;
+}
+
+static bool from_timer(const TaskTimersEntry *timers, const siginfo_t *info, uint64_t since_ns)
+{
+	if (info->si_code == SI_KERNEL)
+		return itimer_had_run_out(timers, info->si_signo);
+	for (size_t i = 0; info->si_code == SI_TIMER && i < timers->n_posix; i++)
+		if (timers->posix[i]->it_id == (uint32_t)info->si_timerid)
+			return had_run_out(timers->posix[i], since_ns);
+	return false;
+}
+
+/* What a timer has put into this queue since @q was read from it is added to @q. */
+static int queue_recheck(struct thread *t, uint32_t flags, SignalQueueEntry *q, uint64_t since_ns,
+			 struct err *err)
+{
+	const TaskTimersEntry *timers = task_leader(t->task)->core->tc->timers;
+	SignalQueueEntry now = SIGNAL_QUEUE_ENTRY__INIT;
+	size_t cap = 0, kept = 0;
+	uint64_t set = 0;
+	int rc = peek_queue(t->tid, flags, &now, 0, &set, &cap);
+
+	for (size_t i = 0; i < now.n_signals; i++) {
+		SiginfoEntry *e = now.signals[i];
+		const siginfo_t *info = queued(&now, i);
+
+		if (rc < 0 || was_queued(q, info) || !from_timer(timers, info, since_ns))
+			siginfo_entry__free_unpacked(e, NULL);
+		else
+			now.signals[kept++] = e;
+	}
+	if (kept) {
+		q->signals = xreallocarray(q->signals, q->n_signals + kept, sizeof(*q->signals));
+		memcpy(q->signals + q->n_signals, now.signals, kept * sizeof(*q->signals));
+		q->n_signals += kept;
+	}
+	free(now.signals);
+	return rc < 0 ? err_code(err, rc, "read pending signals") : 0;
+}
+
+static int pending_recheck(struct thread *t, uint64_t since_ns, struct err *err)
+{
+	int rc = 0;
+
+	/* A thread's own signals come from timers of timer_create(2). */
+	if (task_leader(t->task)->core->tc->timers->n_posix)
+		rc = queue_recheck(t, 0, t->core->thread_core->signals_p, since_ns, err);
+	if (!rc && t->core->tc)
+		rc = queue_recheck(t, PTRACE_PEEKSIGINFO_SHARED, t->core->tc->signals_s, since_ns,
+				   err);
+	return rc;
+}
+
+/* --- rebuilding ----------------------------------------------------------------------- */
 
 static int queue_rebuild(struct thread *t, struct batch *batch, const SignalQueueEntry *q,
 			 bool whole_task, struct err *err)
@@ -198,5 +296,6 @@ const struct task_kind kind_pending = {
 	.every_thread = true,
 	.stage = STAGE_STATE,
 	.look = pending_look,
+	.recheck = pending_recheck,
 	.rebuild = pending_rebuild,
 };

@@ -49,6 +49,9 @@ done
 for how in exit killed exec fork thread leader advise; do
 	echo "fire/turn-$how $limit $here/turn $how $turns"
 done
+for how in stop alarms; do
+	echo "fire/meanwhile-$how $limit $here/meanwhile $how $turns"
+done
 for how in exit exec fork thread leader; do
 	echo "fire/vanish-$how $limit $here/vanish $how $rounds"
 done

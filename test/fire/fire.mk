@@ -2,9 +2,9 @@
 #   make check-fire       a short choice of them
 #   make stress-fire      all; KILLS=N kills of each victim (default 250)
 FIRE_BIN = $(TESTBIN)/fire
-FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover turner stranger lie grove victim judge victim-go)
+FIRE_PROGRAMS = $(addprefix $(FIRE_BIN)/,trap mover turner alarmed stranger lie grove victim judge victim-go)
 
-$(FIRE_BIN)/trap $(FIRE_BIN)/mover $(FIRE_BIN)/turner $(FIRE_BIN)/stranger: $(FIRE_BIN)/%: test/fire/%.c
+$(FIRE_BIN)/trap $(FIRE_BIN)/mover $(FIRE_BIN)/turner $(FIRE_BIN)/alarmed $(FIRE_BIN)/stranger: $(FIRE_BIN)/%: test/fire/%.c
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
 

@@ -60,6 +60,19 @@ static void refusals_are_one_line(void **state)
 	refusals_release(&r);
 }
 
+static void what_passes_is_told_apart(void **state)
+{
+	struct refusals r = {};
+
+	assert_false(refusals_pass(&r));
+	refuse_for_now(&r, "task %d: is about to stop", 7);
+	refuse_for_now(&r, "task %d: is about to stop", 7);
+	assert_true(refusals_pass(&r));
+	refuse(&r, "task %d: fd 3: socket", 7);
+	assert_false(refusals_pass(&r));
+	refusals_release(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -68,6 +81,7 @@ int main(void)
 		cmocka_unit_test(is_cut_where_the_room_ends),
 		cmocka_unit_test(nobody_wants_it),
 		cmocka_unit_test(refusals_are_one_line),
+		cmocka_unit_test(what_passes_is_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
