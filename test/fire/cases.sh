@@ -30,6 +30,8 @@ echo "fire/kill-restore $limit $here/kill-restore $restores"
 for how in verify list show; do
 	echo "fire/fail-calls-image-$how $limit $here/fail-calls $how $images"
 done
+# A call that nobody expects to fail: uname.
+echo "fire/fail-calls-dump-uname $limit $here/fail-calls dump 1 1 63"
 # Under stress eight at a time go through every call.
 first=1
 while [ $first -le 8 ]; do

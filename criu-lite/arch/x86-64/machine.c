@@ -83,7 +83,8 @@ int machine_describe(SdCheckpoint *c, struct err *err)
 		rc = proc_boot_id_read(&c->boot_id, err);
 	if (rc < 0)
 		return rc;
-	uname(&u);
+	if (uname(&u) < 0)
+		return err_errno(err, "asking for the name of this machine");
 	c->kernel_release = xstrdup(u.release);
 	c->machine = xstrdup(u.machine);
 	describe_processor(c);
@@ -155,7 +156,10 @@ static void check_kernel(const SdCheckpoint *c, const struct vdso *v, struct ref
 {
 	struct utsname u;
 
-	uname(&u);
+	if (uname(&u) < 0) {
+		refuse(r, "this machine does not tell its name: %s", strerror(errno));
+		return;
+	}
 	if (c->machine && strcmp(c->machine, u.machine))
 		refuse(r, "the checkpoint is for %s, this machine is %s", c->machine, u.machine);
 	if (!c->has_vdso_hash || !c->has_vdso_size)
