@@ -161,12 +161,20 @@ int remote_start(struct task *task, struct plan *p, struct err *err)
 	return rc;
 }
 
+static int too_slow(struct err *err)
+{
+	return err_set(err, -EIO, "this program was too slow, the task went on");
+}
+
 int remote_finish(struct task *task, struct plan *p, struct err *err)
 {
 	struct thread *leader = task_leader(task);
 	int rc = board_wait(task, &leader, 1, err);
 
 	STEP();
+	/* What it did next, it did by itself. */
+	if (rc < 0 && slice_gone(task->remote, 0))
+		return too_slow(err);
 	if (rc < 0)
 		return rc;
 	rc = tracee_hold(leader->tracee, task->remote->timeout_ms, err);
@@ -174,7 +182,7 @@ int remote_finish(struct task *task, struct plan *p, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (slice_gone(task->remote, 0))
-		return err_set(err, -EIO, "this program was too slow, the task went on");
+		return too_slow(err);
 	slice_store(task->remote, 0, p);
 	return 0;
 }
