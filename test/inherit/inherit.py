@@ -18,8 +18,8 @@ OURS = os.path.join(os.environ["BUILD"], "criu-lite")
 PATIENCE = float(os.environ.get("PATIENCE", 20))
 JOB = """
 while read -r line; do
-	echo "got $line"
 	echo "log $line" >&3
+	echo "got $line"
 done
 echo end
 """
