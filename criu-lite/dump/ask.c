@@ -238,7 +238,6 @@ int kinds_ask(struct saver *s, struct err *err)
 
 int kinds_recheck(struct saver *s, uint64_t asked_ns, struct err *err)
 {
-	uint64_t since_ns = now_ns() - asked_ns;
 	struct task *task;
 	struct thread *t;
 	int rc = 0;
@@ -252,7 +251,7 @@ int kinds_recheck(struct saver *s, uint64_t asked_ns, struct err *err)
 			for_each_thread (t, task) {
 				if (!k->every_thread && t != task_leader(task))
 					continue;
-				rc = k->recheck(t, since_ns, err);
+				rc = k->recheck(t, asked_ns, err);
 				if (rc < 0)
 					return task_named(task, whose(t, rc, err), err);
 			}

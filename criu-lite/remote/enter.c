@@ -236,7 +236,10 @@ static int come_back(struct task *task, const void *arg, struct err *err)
 	/* Its frames are still in use then: they stay, marked. */
 	r->lost = rc == 0 && r->mem && slice_gone(r, 0);
 	if (r->lost)
-		rc = err_set(err, -EIO, "this program was too slow, the task went on by itself");
+		return slice_held(r, 0, leader_tracee(task), err);
+	/* What our code is at fault for is not the task's: it is put back all the same. */
+	if (rc == 0)
+		tracee_drop_fault(leader_tracee(task), NULL);
 	return rc;
 }
 

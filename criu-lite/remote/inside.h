@@ -84,6 +84,8 @@ void slice_reset(struct task_remote *r, size_t slot);
 int slice_load(struct task_remote *r, size_t slot, struct plan *p, struct err *err);
 void slice_store(struct task_remote *r, size_t slot, struct plan *p);
 bool slice_gone(const struct task_remote *r, size_t slot);
+/* Whether @t, of that slice, has not gone by itself, nor fallen: then an error, without its signal. */
+int slice_held(const struct task_remote *r, size_t slot, struct tracee *t, struct err *err);
 /* Wait until the board counts all plans as walked, seeing to the stops of @t[0..n). */
 int board_wait(struct task *task, struct thread **t, size_t n, struct err *err);
 void board_expect(struct task_remote *r, uint32_t target);

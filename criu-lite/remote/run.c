@@ -82,9 +82,9 @@ static int see_to(struct tracee *t, struct err *err)
 	case STOP_GONE:
 		return err_set(err, -ESRCH, "thread %d ended", t->tid);
 	case STOP_SIGNAL:
+		/* Whose it is, its slice says; see slice_held. */
 		if (t->signal != SIGSTOP)
-			return err_set(err, -EFAULT, "thread %d: signal %d in our own code", t->tid,
-				       t->signal);
+			return err_set(err, -EINTR, "thread %d: signal %d", t->tid, t->signal);
 		t->owes_stop = true;
 		t->signal = 0;
 		break;
@@ -161,30 +161,29 @@ int remote_start(struct task *task, struct plan *p, struct err *err)
 	return rc;
 }
 
-static int too_slow(struct err *err)
+int slice_held(const struct task_remote *r, size_t slot, struct tracee *t, struct err *err)
 {
-	return err_set(err, -EIO, "this program was too slow, the task went on");
+	if (slice_gone(r, slot))
+		return err_set(err, -EIO, "this program was too slow, the task went on by itself");
+	return tracee_drop_fault(t, err);
 }
 
 int remote_finish(struct task *task, struct plan *p, struct err *err)
 {
 	struct thread *leader = task_leader(task);
-	int rc = board_wait(task, &leader, 1, err);
+	int rc = board_wait(task, &leader, 1, err), held;
 
 	STEP();
-	/* What it did next, it did by itself. */
-	if (rc < 0 && slice_gone(task->remote, 0))
-		return too_slow(err);
-	if (rc < 0)
-		return rc;
-	rc = tracee_hold(leader->tracee, task->remote->timeout_ms, err);
+	if (rc == 0)
+		rc = tracee_hold(leader->tracee, task->remote->timeout_ms, err);
 	STEP();
-	if (rc < 0)
-		return rc;
-	if (slice_gone(task->remote, 0))
-		return too_slow(err);
-	slice_store(task->remote, 0, p);
-	return 0;
+	/* That it went on, or where it fell, says more than what came of it. */
+	held = slice_held(task->remote, 0, leader->tracee, err);
+	if (held < 0)
+		return held;
+	if (rc == 0)
+		slice_store(task->remote, 0, p);
+	return rc;
 }
 
 int remote_run(struct task *task, struct plan *p, struct err *err)

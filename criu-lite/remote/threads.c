@@ -177,22 +177,22 @@ static int leave_thread(struct group *g, size_t i, struct err *err)
 {
 	struct task_remote *r = g->task->remote;
 	struct tracee *t = member(g, i);
-	int rc = 0;
+	int held = slice_held(r, i + 1, t, err), rc;
 
 	if (slice_gone(r, i + 1)) {
 		rc = see_out(r, t, err);
 		t->inside = false;
 		announce(r, i, 0);
-		return rc < 0 ? rc : err_set(err, -EIO, "this program was too slow, it went on");
+		return rc < 0 ? rc : held;
 	}
-	rc = park(g, i, err);
+	rc = park(g, i, held < 0 ? NULL : err);
 	if (rc == 0)
 		announce(r, i, 0);
 	if (rc == 0)
 		rc = tracee_give_back(t, err);
 	/* Else it still needs its frame; see remote_leave. */
 	t->inside = rc < 0;
-	return rc;
+	return held < 0 ? held : rc;
 }
 
 /* --- a group ------------------------------------------------------------------------------------- */

@@ -146,16 +146,20 @@ int tracee_wait(struct tracee *t, unsigned int timeout_ms, enum stop *stop, stru
 }
 
 /* While our code runs in it only SIGSTOP gets through the mask: it is owed. */
-static int keep_signal(struct tracee *t, struct err *err)
+static void owe_stop(struct tracee *t)
+{
+	if (t->signal != SIGSTOP)
+		return;
+	t->owes_stop = true;
+	t->signal = 0;
+}
+
+int tracee_drop_fault(struct tracee *t, struct err *err)
 {
 	int sig = t->signal;
 
 	t->signal = 0;
-	if (sig == SIGSTOP) {
-		t->owes_stop = true;
-		return 0;
-	}
-	return err_set(err, -EFAULT, "thread %d: signal %d in our own code", t->tid, sig);
+	return sig ? err_set(err, -EFAULT, "thread %d: signal %d in our own code", t->tid, sig) : 0;
 }
 
 int tracee_hold(struct tracee *t, unsigned int timeout_ms, struct err *err)
@@ -167,19 +171,20 @@ int tracee_hold(struct tracee *t, unsigned int timeout_ms, struct err *err)
 		return 0;
 	tracee_interrupt(t);
 	rc = tracee_wait(t, timeout_ms, &stop, err);
-	if (rc == 0 && stop == STOP_SIGNAL && t->inside)
-		rc = keep_signal(t, err);
+	if (rc == 0 && t->inside)
+		owe_stop(t);
 	return rc;
 }
 
 static int resume(struct tracee *t, enum __ptrace_request how, struct err *err)
 {
-	if (ptrace(how, t->tid, NULL, NULL) < 0) {
+	if (ptrace(how, t->tid, NULL, (unsigned long)t->signal) < 0) {
 		/* Killed in its stop, it is waited for; else it still stands there. */
 		t->held = errno != ESRCH;
 		return err_errno(err, "continuing thread %d", t->tid);
 	}
 	t->held = false;
+	t->signal = 0;
 	return 0;
 }
 
@@ -289,9 +294,11 @@ static int advance_call(struct tracee *t, unsigned int timeout_ms, struct err *e
 	int rc = tracee_wait(t, timeout_ms, &stop, err);
 
 	STEP();
-	if (rc == 0 && stop == STOP_SIGNAL)
-		rc = keep_signal(t, err);
-	else if (rc == 0 && stop == STOP_CALL)
+	if (rc == 0)
+		owe_stop(t);
+	if (rc == 0)
+		rc = tracee_drop_fault(t, err);
+	if (rc == 0 && stop == STOP_CALL)
 		rc = look_at_call(t, err);
 	if (rc == 0 && t->call_op != PTRACE_SYSCALL_INFO_EXIT)
 		rc = to_next_stop(t, err);

@@ -58,10 +58,16 @@ bool tracee_ended(struct tracee *t);
 /* Wait for the next stop, up to @timeout_ms: -ETIMEDOUT, -ESRCH when it ended. */
 int tracee_wait(struct tracee *t, unsigned int timeout_ms, enum stop *stop, struct err *err);
 
-/* Interrupt a running one and wait until it is held, whatever the stop is. */
+/*
+ * Interrupt a running one and wait until it is held, whatever the stop is. Of one that is inside
+ * SIGSTOP is kept for later; any other .signal means that it left by itself, and is its own then,
+ * or that our code is at fault.
+ */
 int tracee_hold(struct tracee *t, unsigned int timeout_ms, struct err *err);
+/* It has not left by itself: a .signal that it stopped for is not its own, and an error. */
+int tracee_drop_fault(struct tracee *t, struct err *err);
 
-/* Go on with the registers set; nothing is delivered. -ESRCH when it ended. */
+/* Go on with the registers set, and with .signal if there is one. -ESRCH when it ended. */
 int tracee_continue(struct tracee *t, struct err *err);
 
 /* Go on with the signal that it was about to receive. */

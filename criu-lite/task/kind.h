@@ -83,8 +83,8 @@ struct task_kind {
 	/* @p holds the results of ask. Leader kinds may run more plans by remote_run. */
 	int (*save)(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
 		    struct err *err);
-	/* @since_ns: how long ago the first thread was asked. */
-	int (*recheck)(struct thread *t, uint64_t since_ns, struct err *err);
+	/* @asked_ns: when the first thread was asked, see now_ns. */
+	int (*recheck)(struct thread *t, uint64_t asked_ns, struct err *err);
 
 	int (*rebuild)(struct builder *b, struct thread *t, struct batch *batch, struct err *err);
 	int (*outside)(struct builder *b, struct thread *t, struct err *err);

@@ -205,7 +205,7 @@ static bool from_timer(const TaskTimersEntry *timers, const siginfo_t *info, uin
 }
 
 /* What a timer has put into this queue since @q was read from it is added to @q. */
-static int queue_recheck(struct thread *t, uint32_t flags, SignalQueueEntry *q, uint64_t since_ns,
+static int queue_recheck(struct thread *t, uint32_t flags, SignalQueueEntry *q, uint64_t asked_ns,
 			 struct err *err)
 {
 	const TaskTimersEntry *timers = task_leader(t->task)->core->tc->timers;
@@ -213,6 +213,8 @@ static int queue_recheck(struct thread *t, uint32_t flags, SignalQueueEntry *q, 
 	size_t cap = 0, kept = 0;
 	uint64_t set = 0;
 	int rc = peek_queue(t->tid, flags, &now, 0, &set, &cap);
+	/* Up to here what is in the queue may have come: a moment too late is too late. */
+	uint64_t since_ns = now_ns() - asked_ns;
 
 	for (size_t i = 0; i < now.n_signals; i++) {
 		SiginfoEntry *e = now.signals[i];
@@ -232,15 +234,15 @@ static int queue_recheck(struct thread *t, uint32_t flags, SignalQueueEntry *q, 
 	return rc < 0 ? err_code(err, rc, "read pending signals") : 0;
 }
 
-static int pending_recheck(struct thread *t, uint64_t since_ns, struct err *err)
+static int pending_recheck(struct thread *t, uint64_t asked_ns, struct err *err)
 {
 	int rc = 0;
 
 	/* A thread's own signals come from timers of timer_create(2). */
 	if (task_leader(t->task)->core->tc->timers->n_posix)
-		rc = queue_recheck(t, 0, t->core->thread_core->signals_p, since_ns, err);
+		rc = queue_recheck(t, 0, t->core->thread_core->signals_p, asked_ns, err);
 	if (!rc && t->core->tc)
-		rc = queue_recheck(t, PTRACE_PEEKSIGINFO_SHARED, t->core->tc->signals_s, since_ns,
+		rc = queue_recheck(t, PTRACE_PEEKSIGINFO_SHARED, t->core->tc->signals_s, asked_ns,
 				   err);
 	return rc;
 }

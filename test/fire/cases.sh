@@ -54,6 +54,7 @@ done
 for how in stop alarms; do
 	echo "fire/meanwhile-$how $limit $here/meanwhile $how $turns"
 done
+echo "fire/meanwhile-late $limit $here/meanwhile late 1"
 for how in exit exec fork thread leader; do
 	echo "fire/vanish-$how $limit $here/vanish $how $rounds"
 done
