@@ -10,6 +10,7 @@
 #include "criu-lite/dump/write.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/proc/stat.h"
+#include "criu-lite/proc/status.h"
 #include "criu-lite/remote/hold.h"
 #include "criu-lite/remote/tracee.h"
 #include "criu-lite/task/memory.h"
@@ -406,7 +407,9 @@ static bool lives(pid_t pid, bool leader)
 		rc = proc_stat_read(dir, &stat, NULL);
 	if (rc)
 		return !proc_ended(rc);
-	return stat.state != 'Z' || (leader && stat.num_threads > 1);
+	if (proc_was_killed(dir))
+		return false;
+	return !proc_stat_exiting(&stat) || (leader && stat.num_threads > 1);
 }
 
 /* It may have ended by itself meanwhile, or somebody has killed it. */

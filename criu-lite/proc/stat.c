@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "criu-lite/proc/text.h"
 
-#define AT(field) offsetof(struct proc_stat, field)
+#define AT(field)  offsetof(struct proc_stat, field)
+#define PF_EXITING 4 /* linux/sched.h */
 
 /* In the file's order, from the field behind the state letter. */
 static const struct {
@@ -129,4 +130,9 @@ int proc_stat_read(const struct proc_dir *dir, struct proc_stat *out, struct err
 	int rc = proc_read(dir, "stat", &buf, &len, err);
 
 	return rc < 0 ? rc : proc_stat_parse(buf, len, out, err);
+}
+
+bool proc_stat_exiting(const struct proc_stat *st)
+{
+	return st->state == 'Z' || st->state == 'X' || st->flags & PF_EXITING;
 }

@@ -45,4 +45,7 @@ struct proc_stat {
 int proc_stat_read(const struct proc_dir *dir, struct proc_stat *out, struct err *err);
 int proc_stat_parse(const char *buf, size_t len, struct proc_stat *out, struct err *err);
 
+/* It runs no code of its own any more: a zombie, or on its way to be one. */
+bool proc_stat_exiting(const struct proc_stat *st);
+
 #endif

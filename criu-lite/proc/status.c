@@ -2,6 +2,7 @@
 #include "criu-lite/proc/status.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -322,4 +323,17 @@ void proc_status_release(struct proc_status *s)
 	free(s->groups);
 	free(s->cpus_allowed);
 	*s = (struct proc_status) {};
+}
+
+bool proc_was_killed(const struct proc_dir *dir)
+{
+	struct proc_status st = {};
+	bool killed;
+	int rc = proc_status_read(dir, &st, NULL);
+
+	if (rc < 0)
+		return proc_ended(rc);
+	killed = (st.sig_pending | st.shared_pending) >> (SIGKILL - 1) & 1;
+	proc_status_release(&st);
+	return killed;
 }

@@ -52,4 +52,7 @@ int proc_status_read_thread(const struct proc_dir *task, pid_t tid, struct proc_
 int proc_status_parse(const char *buf, size_t len, struct proc_status *out, struct err *err);
 void proc_status_release(struct proc_status *status);
 
+/* SIGKILL waits for it, or it is gone: whatever it looks like, it will not go on. */
+bool proc_was_killed(const struct proc_dir *dir);
+
 #endif

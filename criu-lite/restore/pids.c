@@ -10,8 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#define DYING_MS   2000
-#define PF_EXITING 4 /* linux/sched.h, in /proc/PID/stat */
+#define DYING_MS 2000
 
 static bool stat_of(pid_t pid, struct proc_stat *st)
 {
@@ -52,22 +51,12 @@ int pid_taken(pid_t pid, struct err *err)
 	return err_set(err, -EEXIST, "pid %d is taken by %s", pid, st.comm);
 }
 
-static bool was_killed(pid_t pid)
-{
-	struct proc_status st = {};
-	scoped_proc dir = NULL;
-	bool killed;
-
-	if (proc_open(&dir, NULL, pid, NULL) || proc_status_read(dir, &st, NULL))
-		return true;
-	killed = (st.sig_pending | st.shared_pending) >> (SIGKILL - 1) & 1;
-	proc_status_release(&st);
-	return killed;
-}
-
 static bool is_dying(const struct proc_stat *st)
 {
-	return strchr("ZX", st->state) || st->flags & PF_EXITING || was_killed(st->pid);
+	scoped_proc dir = NULL;
+
+	return proc_stat_exiting(st) || proc_open(&dir, NULL, st->pid, NULL) < 0 ||
+	       proc_was_killed(dir);
 }
 
 /* Much sooner known than whose it is. */

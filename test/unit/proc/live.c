@@ -258,6 +258,35 @@ static void scan_refused(void **state)
 	assert_int_equal(pagemap_scan(fd, 4096, 4096, &query, &r, &err), 0);
 }
 
+/* We go on; a child that has ended, and is not waited for, does not, and one that is gone least of all. */
+static void ending(void **state)
+{
+	scoped_proc dir = ourselves();
+	scoped_proc child = NULL;
+	struct proc_stat st;
+	siginfo_t info;
+	pid_t pid;
+
+	assert_int_equal(proc_stat_read(dir, &st, NULL), 0);
+	assert_false(proc_stat_exiting(&st));
+	assert_false(proc_was_killed(dir));
+
+	pid = fork();
+	if (!pid)
+		for (;;)
+			pause();
+	assert_int_equal(proc_open(&child, NULL, pid, NULL), 0);
+	assert_int_equal(proc_stat_read(child, &st, NULL), 0);
+	assert_false(proc_stat_exiting(&st));
+	assert_false(proc_was_killed(child));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(proc_stat_read(child, &st, NULL), 0);
+	assert_true(proc_stat_exiting(&st));
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(proc_was_killed(child));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +294,7 @@ int main(void)
 		cmocka_unit_test(reaped),	cmocka_unit_test(long_link),
 		cmocka_unit_test(entries),	cmocka_unit_test(scan),
 		cmocka_unit_test(scan_refused), cmocka_unit_test(children_of_a_crowd),
+		cmocka_unit_test(ending),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
