@@ -94,8 +94,7 @@ static int loop(size_t n, parallel_work *work, void *arg, struct err *err)
 	return rc;
 }
 
-/* Signals are for the thread that knows what to do then. */
-static bool start(pthread_t *thread, void *(*run)(void *), void *arg)
+bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 {
 	sigset_t all, mask;
 	int rc;
@@ -118,7 +117,7 @@ static int share(const struct deal *deal, size_t n, parallel_work *work, void *a
 	if (wanted < 2)
 		return loop(n, work, arg, err);
 	pthread_mutex_init(&c.lock, NULL);
-	while (started + 1 < wanted && start(&thread[started], help, &c))
+	while (started + 1 < wanted && thread_start(&thread[started], help, &c))
 		started++;
 	help(&c);
 	while (started)
@@ -181,7 +180,7 @@ struct aside *aside_begin(int (*work)(void *arg, struct err *err), void *arg)
 
 	a->work = work;
 	a->arg = arg;
-	a->started = may_be_idle() && start(&a->thread, do_aside, a);
+	a->started = may_be_idle() && thread_start(&a->thread, do_aside, a);
 	if (a->started)
 		be_idle(a->thread, true);
 	return a;

@@ -27,6 +27,9 @@ int parallel_large(size_t n, parallel_work *work, void *arg, struct err *err);
 /* How many processors this thread may run on; 1 if nobody knows. */
 size_t processors(void);
 
+/* A thread that no signal reaches: they are for the one that knows what to do then. */
+bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
+
 /*
  * What is not urgent is to have only what processors nobody else wants (SCHED_IDLE, see
  * sched(7)). That takes a second one, and permission to end it when it becomes urgent.

@@ -1,12 +1,12 @@
 /* report.c - printing results and progress. */
 #include "criu-lite/cmd/report.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,15 +102,10 @@ static void *onlooker(void *arg)
 
 void report_progress_begin(struct report_progress *r)
 {
-	sigset_t all, mask;
-
 	*r = (struct report_progress) {};
 	if (!isatty(STDERR_FILENO) || pipe2(r->over, O_CLOEXEC) < 0)
 		return;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &mask);
-	r->running = pthread_create(&r->thread, NULL, onlooker, r) == 0;
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	r->running = thread_start(&r->thread, onlooker, r);
 }
 
 void report_progress_end(struct report_progress *r)

@@ -339,7 +339,7 @@ static int see_stop(struct freeze *f, struct thread *t, enum stop stop, struct e
 	case STOP_GONE:
 		return 0;
 	case STOP_SIGNAL:
-		tracee_deliver(x);
+		tracee_continue(x, NULL);
 		return 0;
 	case STOP_CALL:
 	case STOP_EVENT:

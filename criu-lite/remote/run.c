@@ -82,11 +82,10 @@ static int see_to(struct tracee *t, struct err *err)
 	case STOP_GONE:
 		return err_set(err, -ESRCH, "thread %d ended", t->tid);
 	case STOP_SIGNAL:
-		/* Whose it is, its slice says; see slice_held. */
-		if (t->signal != SIGSTOP)
+		tracee_owe_stop(t);
+		/* Whose another one is, its slice says; see slice_held. */
+		if (t->signal)
 			return err_set(err, -EINTR, "thread %d: signal %d", t->tid, t->signal);
-		t->owes_stop = true;
-		t->signal = 0;
 		break;
 	case STOP_EVENT:
 	case STOP_CALL:

@@ -88,7 +88,7 @@ static void mmap_args(uint64_t nr_args[7], uint64_t addr, uint64_t len, int prot
 	memcpy(nr_args, args, sizeof(args));
 }
 
-static int judge_mmap(const struct task *task, int64_t ret, struct err *err)
+static int judge_mmap(struct task *task, int64_t ret, struct err *err)
 {
 	if (ret == -ENOMEM)
 		return err_set(err, ERR_REFUSED,
@@ -132,11 +132,6 @@ static bool ask_code(struct task *task, uint64_t nr_args[7], uint64_t *chain)
 	return true;
 }
 
-static int judge_code(struct task *task, int64_t ret, struct err *err)
-{
-	return judge_mmap(task, ret, err);
-}
-
 /* A thread that is out already may fork before the leader has unmapped it. */
 static bool ask_no_fork(struct task *task, uint64_t nr_args[7], uint64_t *chain)
 {
@@ -162,7 +157,7 @@ static bool ask_unmap(struct task *task, uint64_t nr_args[7], uint64_t *chain)
 
 static const struct scratch_call map_calls[] = {
 	{ ask_all, judge_all },
-	{ ask_code, judge_code },
+	{ ask_code, judge_mmap },
 	{ ask_no_fork, NULL },
 };
 static const struct scratch_call unmap_call = { ask_unmap, NULL };

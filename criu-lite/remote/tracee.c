@@ -145,8 +145,7 @@ int tracee_wait(struct tracee *t, unsigned int timeout_ms, enum stop *stop, stru
 	}
 }
 
-/* While our code runs in it only SIGSTOP gets through the mask: it is owed. */
-static void owe_stop(struct tracee *t)
+void tracee_owe_stop(struct tracee *t)
 {
 	if (t->signal != SIGSTOP)
 		return;
@@ -172,7 +171,7 @@ int tracee_hold(struct tracee *t, unsigned int timeout_ms, struct err *err)
 	tracee_interrupt(t);
 	rc = tracee_wait(t, timeout_ms, &stop, err);
 	if (rc == 0 && t->inside)
-		owe_stop(t);
+		tracee_owe_stop(t);
 	return rc;
 }
 
@@ -191,13 +190,6 @@ static int resume(struct tracee *t, enum __ptrace_request how, struct err *err)
 int tracee_continue(struct tracee *t, struct err *err)
 {
 	return resume(t, PTRACE_CONT, err);
-}
-
-void tracee_deliver(struct tracee *t)
-{
-	t->held = false;
-	ptrace(PTRACE_CONT, t->tid, NULL, (unsigned long)t->signal);
-	t->signal = 0;
 }
 
 int tracee_set_mask(struct tracee *t, uint64_t mask, struct err *err)
@@ -295,7 +287,7 @@ static int advance_call(struct tracee *t, unsigned int timeout_ms, struct err *e
 
 	STEP();
 	if (rc == 0)
-		owe_stop(t);
+		tracee_owe_stop(t);
 	if (rc == 0)
 		rc = tracee_drop_fault(t, err);
 	if (rc == 0 && stop == STOP_CALL)

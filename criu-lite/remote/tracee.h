@@ -64,14 +64,13 @@ int tracee_wait(struct tracee *t, unsigned int timeout_ms, enum stop *stop, stru
  * or that our code is at fault.
  */
 int tracee_hold(struct tracee *t, unsigned int timeout_ms, struct err *err);
+/* Only SIGSTOP gets through the mask while our code runs in it: it is given back at the end. */
+void tracee_owe_stop(struct tracee *t);
 /* It has not left by itself: a .signal that it stopped for is not its own, and an error. */
 int tracee_drop_fault(struct tracee *t, struct err *err);
 
 /* Go on with the registers set, and with .signal if there is one. -ESRCH when it ended. */
 int tracee_continue(struct tracee *t, struct err *err);
-
-/* Go on with the signal that it was about to receive. */
-void tracee_deliver(struct tracee *t);
 
 /* Read registers, mask and xstate of a held thread and settle its interrupted call at once. */
 int tracee_load(struct tracee *t, uint64_t slept_ns, struct err *err);

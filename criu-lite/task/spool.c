@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -131,14 +130,9 @@ static void *writer(void *arg)
 
 static void start(struct spool *s)
 {
-	sigset_t all, mask;
-
 	for (struct job *j = s->first; j && !s->ample; j = j->next)
 		sum_job(j);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &mask);
-	s->running = pthread_create(&s->thread, NULL, writer, s) == 0;
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	s->running = thread_start(&s->thread, writer, s);
 	s->hopeless = !s->running;
 }
 

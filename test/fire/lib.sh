@@ -36,6 +36,16 @@ until_true()
 	done
 }
 
+# come_back [OPTION...]: sd-restore of $ckpt, $restorer, has written $dir/pid and waits for the tree
+come_back()
+{
+	rm -f "$dir/pid"
+	"$BUILD/sd-restore" -D "$ckpt" --pidfile "$dir/pid" "$@" >"$dir/restored" 2>&1 &
+	restorer=$!
+	until_true '[ -s "$dir/pid" ] || ! kill -0 $restorer 2>/dev/null'
+	[ -s "$dir/pid" ] || fail "it does not come back: $moment: $(cat "$dir/restored")"
+}
+
 state()
 {
 	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null

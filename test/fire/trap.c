@@ -182,12 +182,30 @@ static bool waits(long nr)
 	return false;
 }
 
+/* How far sd-restore has come; true: this is that program. */
+static bool follow_restore(struct trap *t, const struct user_regs_struct *r)
+{
+	long nr = (long)r->orig_rax;
+
+	if (t->phase == PREPARE && nr == SYS_clone3 && !(read_word(t, r->rdi) & CLONE_THREAD)) {
+		t->phase = BUILD;
+	} else if (t->phase == BUILD) {
+		/* The byte into the gate: what follows is behind it. */
+		if (t->gate_opens)
+			t->phase = COMMITTED;
+		t->gate_opens = nr == SYS_write && r->rdx == 1 && leads_to(t, (int)r->rdi, "pipe:");
+	}
+	return t->phase == BUILD || t->phase == COMMITTED;
+}
+
 /* How far a tool has come, from the calls that begin each phase. */
 static void follow_phase(struct trap *t, const struct user_regs_struct *r, const char *path)
 {
 	long nr = (long)r->orig_rax;
 	bool request = nr == SYS_ptrace;
 
+	if (follow_restore(t, r))
+		return;
 	switch (t->phase) {
 	case PREPARE:
 		/* What is written is read through it, before anybody is stopped. */
@@ -197,15 +215,6 @@ static void follow_phase(struct trap *t, const struct user_regs_struct *r, const
 	case PRECOPY:
 		if (request && r->rdi == PTRACE_SEIZE)
 			t->phase = FREEZE;
-		if (t->phase == PREPARE && nr == SYS_clone3 &&
-		    !(read_word(t, r->rdi) & CLONE_THREAD))
-			t->phase = BUILD;
-		break;
-	case BUILD:
-		/* The byte into the gate: what follows is behind it. */
-		if (t->gate_opens)
-			t->phase = COMMITTED;
-		t->gate_opens = nr == SYS_write && r->rdx == 1 && leads_to(t, (int)r->rdi, "pipe:");
 		break;
 	case FREEZE:
 		if (strstr(path, "map_files"))

@@ -474,7 +474,7 @@ static void signal_before_the_interrupt(void **state)
 	wait_stop(t, STOP_SIGNAL);
 	assert_int_equal(t->signal, SIGUSR1);
 	tracee_interrupt(t);
-	tracee_deliver(t);
+	assert_int_equal(tracee_continue(t, NULL), 0);
 	wait_stop(t, STOP_EVENT);
 	tracee_detach(t);
 	tracee_free(t);

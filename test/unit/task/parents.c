@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "criu-lite/task/parents.h"
@@ -40,34 +41,77 @@ static void checkpoint(struct chain *c, uint32_t parent, uint64_t pages)
 	free(p);
 }
 
-static void early_and_late(void **state)
+/* A chain of two: three pages of PID, then five. */
+struct two {
+	char dir[32];
+	struct chain *c;
+	struct chain_at first, second;
+};
+
+static int setup(void **state)
 {
-	char dir[] = "/tmp/parents-XXXXXX", path[64];
-	struct chain *c = NULL;
-	struct parents *p = NULL;
-	const struct pagemap *map = NULL;
-	struct chain_at first, second, none;
+	struct two *t = calloc(1, sizeof(*t));
 	struct err err = {};
 
-	assert_non_null(mkdtemp(dir));
-	ok(&err, chain_open(&c, dir, CHAIN_WRITE, &err));
-	checkpoint(c, 0, 3);
-	checkpoint(c, 1, 5);
-	first = chain_parent_at(c, 1);
-	second = chain_parent_at(c, 2);
-	none = chain_parent_at(c, 0);
-	assert_int_equal(none.dirfd, -1);
+	strcpy(t->dir, "/tmp/parents-XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	ok(&err, chain_open(&t->c, t->dir, CHAIN_WRITE, &err));
+	checkpoint(t->c, 0, 3);
+	checkpoint(t->c, 1, 5);
+	t->first = chain_parent_at(t->c, 1);
+	t->second = chain_parent_at(t->c, 2);
+	*state = t;
+	return 0;
+}
 
-	assert_false(parents_are_of(NULL, &first));
-	ok(&err, parents_open(&p, &first, &err));
-	assert_true(parents_are_of(p, &first));
-	assert_false(parents_are_of(p, &second));
+static int teardown(void **state)
+{
+	struct two *t = *state;
+	char command[64];
+
+	chain_release(&t->c);
+	snprintf(command, sizeof(command), "rm -r %s", t->dir);
+	assert_int_equal(system(command), 0);
+	free(t);
+	return 0;
+}
+
+static const char *pagemap_of(const struct two *t, unsigned int seq)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "%s/%u/pagemap-%d.img", t->dir, seq, PID);
+	return path;
+}
+
+static void of_one_checkpoint(void **state)
+{
+	struct two *t = *state;
+	struct chain_at none = chain_parent_at(t->c, 0);
+	struct parents *p = NULL;
+	struct err err = {};
+
+	assert_int_equal(none.dirfd, -1);
+	assert_false(parents_are_of(NULL, &t->first));
+	ok(&err, parents_open(&p, &t->first, &err));
+	assert_true(parents_are_of(p, &t->first));
+	assert_false(parents_are_of(p, &t->second));
 	assert_false(parents_are_of(p, &none));
 	assert_int_equal(parents_links(p)->n, 1);
+	parents_free(p);
+}
 
+/* What was read early is not read again; what nobody expected is read when it is asked for. */
+static void early_and_late(void **state)
+{
+	struct two *t = *state;
+	const struct pagemap *map = NULL;
+	struct parents *p = NULL;
+	struct err err = {};
+
+	ok(&err, parents_open(&p, &t->first, &err));
 	parents_expect(p, PID);
-	snprintf(path, sizeof(path), "%s/1/pagemap-%d.img", dir, PID);
-	assert_int_equal(unlink(path), 0);
+	assert_int_equal(unlink(pagemap_of(t, 1)), 0);
 	ok(&err, parents_of(p, PID, &map, &err));
 	assert_non_null(map);
 	assert_int_equal(map->n, 1);
@@ -76,29 +120,34 @@ static void early_and_late(void **state)
 	assert_null(map);
 	parents_free(p);
 
-	/* What nobody expected is read when it is asked for; what is damaged is no parent without pages. */
 	p = NULL;
-	ok(&err, parents_open(&p, &second, &err));
+	ok(&err, parents_open(&p, &t->second, &err));
 	ok(&err, parents_of(p, PID, &map, &err));
 	assert_int_equal(map->run[0].nr_pages, 5);
 	parents_free(p);
-	p = NULL;
-	snprintf(path, sizeof(path), "%s/2/pagemap-%d.img", dir, PID);
-	assert_int_equal(truncate(path, 9), 0);
-	ok(&err, parents_open(&p, &second, &err));
+}
+
+/* What is damaged is no parent without pages. */
+static void damaged(void **state)
+{
+	struct two *t = *state;
+	const struct pagemap *map = NULL;
+	struct parents *p = NULL;
+	struct err err = {};
+
+	assert_int_equal(truncate(pagemap_of(t, 2), 9), 0);
+	ok(&err, parents_open(&p, &t->second, &err));
 	parents_expect(p, PID);
 	assert_true(parents_of(p, PID, &map, &err) < 0);
 	parents_free(p);
-
-	chain_release(&c);
-	snprintf(path, sizeof(path), "rm -r %s", dir);
-	assert_int_equal(system(path), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(early_and_late),
+		cmocka_unit_test_setup_teardown(of_one_checkpoint, setup, teardown),
+		cmocka_unit_test_setup_teardown(early_and_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
