@@ -238,6 +238,25 @@ case_sd_image_of_a_chain()
 	jq -e . "$dir/stdout" >/dev/null || fail "list --json: $(cat "$dir/stdout")"
 }
 
+# What `make bench` measures and writes, of small rows once; how long it takes is no matter.
+case_bench()
+{
+	out=$dir/bench
+	ends_with 0 env OUT="$out" RUNS=1 SMALL=1 SCRATCH="$dir" CRIU="$BUILD/criu-lite" \
+		python3 "$here/bench/bench.py" small threads increment
+	jq -e '.small["1"], .threads["1"] | .["criu dump"] and .["criu restore"]' "$out/results.json" >/dev/null ||
+		fail "the other program is not in it: $(cat "$out/results.json")"
+	jq -e '[.small, .threads, .increment | to_entries[].value] | length > 5 and all(.[];
+		[.dump, .frozen, .["longest gap"] | .[1] <= .[0] and .[0] <= .[2] and .[1] > 0] | all)' \
+		"$out/results.json" >/dev/null || fail "no median with least and most: $(cat "$out/results.json")"
+	jq -e '[.["small limits", "threads limits", "increment limits"] | .memcpy and .process_vm_readv and
+		.process_vm_writev and .write and .fork] | all' "$out/results.json" >/dev/null ||
+		fail "no limits of the machine: $(cat "$out/results.json")"
+	for row in threads increment; do
+		grep -q '<svg' "$out/$row.svg" && grep -q '</svg>' "$out/$row.svg" || fail "no plot of $row"
+	done
+}
+
 # Without -D the chain is ./sd-PID.
 case_default_directory()
 {

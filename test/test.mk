@@ -45,7 +45,7 @@ $(TESTBIN)/i386: test/victims/i386.S
 	@mkdir -p $(@D)
 	$(CC) -m32 -nostdlib -static -o $@ $<
 
-test-programs: $(TOOLS) $(TESTBIN)/victim $(TESTBIN)/i386
+test-programs: $(TOOLS) $(TESTBIN)/victim $(TESTBIN)/i386 $(TESTBIN)/bench-victim
 
 # --- suites ------------------------------------------------------------------
 deps-test:

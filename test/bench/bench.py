@@ -5,8 +5,8 @@ bench.py [ROW...]    all rows, or those named: small memory threads vmas process
 Environment: BUILD, RUNS (7, after one run to warm up), SCRATCH (/dev/shm), CRIU (a
 criu binary to measure on the same victims), SMALL=1 (leave out the largest of each row).
 
-Each value is printed as median (least - most). Results go to BUILD/bench/results.json,
-plots to BUILD/bench/*.svg. Wall times are those of the whole program, start included;
+Each value is printed as median (least - most). Results go to results.json in OUT
+(BUILD/bench), plots to *.svg beside it. Wall times are those of the whole program, start included;
 "processor" is what it used of all processors, which a busy machine changes least.
 
 The machine's own limits are measured again before each row, because they change: on a
@@ -33,7 +33,7 @@ RUNS = int(os.environ.get("RUNS", 7))
 CRIU = os.environ.get("CRIU")
 SCRATCH = os.environ.get("SCRATCH", "/dev/shm")
 VICTIM = f"{BUILD}/test/bench-victim"
-OUT = f"{BUILD}/bench"
+OUT = os.environ.get("OUT", f"{BUILD}/bench")
 
 # row: (state of the victim, sizes, unit)
 GROWING = {
