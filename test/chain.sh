@@ -153,6 +153,25 @@ case_without_rights()
 	restored
 }
 
+# A child of another user, hidden from those who may dump what is their own.
+case_hidden_child()
+{
+	mount -t proc -o hidepid=2 proc /proc || fail "no /proc that hides"
+	as_user='setpriv --reuid=65534 --regid=65534 --clear-groups'
+	setsid sh -c "sleep 1000 & exec $as_user sleep 1000" </dev/null >/dev/null 2>&1 &
+	pid=$!
+	until grep -q '^Uid:	65534' "/proc/$pid/status" && child=$(cat "/proc/$pid/task/$pid/children") &&
+		[ -n "$child" ]; do sleep 0.01; done
+	cp "$BUILD/sd-dump" "$dir"
+	$as_user --inh-caps=-all,+checkpoint_restore --ambient-caps=-all,+checkpoint_restore \
+		"$dir/sd-dump" --tracker none -D "$ckpt" "$pid" 2>"$dir/said"
+	rc=$?
+	[ $rc = 3 ] || fail "exit status $rc: $(cat "$dir/said")"
+	grep -q "task ${child% }: /proc hides it" "$dir/said" || fail "said: $(cat "$dir/said")"
+	[ ! -e "$ckpt/1" ] || fail "something was written"
+	kill -9 "$pid" $child
+}
+
 # One byte of the pages is damaged: both programs say where.
 case_damaged()
 {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,13 +130,27 @@ static int ask_process(const struct proc_dir *task, int pid, struct pid_list *al
 	return rc;
 }
 
-/* @most: give up with -E2BIG, having asked nobody, when there are more processes. */
+/* Is a /proc mounted so that it may hide processes from us? It does not matter which one. */
+static bool processes_may_be_hidden(const struct proc_dir *task)
+{
+	scoped char *buf = NULL;
+	size_t len;
+
+	return proc_read(task, "../self/mountinfo", &buf, &len, NULL) == 0 &&
+	       strstr(buf, "hidepid=");
+}
+
+/*
+ * @most: give up with -E2BIG, having asked nobody, when there are more processes. So too when
+ * some may not be seen: the lists of children have those as well.
+ */
 static int ask_processes(const struct proc_dir *task, size_t most, struct pid_list *all,
 			 struct err *err)
 {
 	scoped int *other = NULL;
 	size_t n;
-	int rc = proc_list_few(task, "..", most, &other, &n, err);
+	int rc = processes_may_be_hidden(task) ? -E2BIG
+					       : proc_list_few(task, "..", most, &other, &n, err);
 
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = ask_process(task, other[i], all, err);
@@ -155,6 +170,9 @@ int proc_children_read(const struct proc_dir *task, int **pids, size_t *n, struc
 		rc = ask_threads(task, n_threads, &all, err);
 	if (rc == NO_LISTS)
 		rc = ask_processes(task, SIZE_MAX, &all, err);
+	if (rc == -E2BIG)
+		err_set(err, rc, "children: this kernel lists none, and /proc may hide some "
+				 "(hidepid, see proc(5))");
 	if (rc < 0) {
 		free(all.v);
 		return rc;

@@ -4,7 +4,8 @@
  * On a running tree the kernel's list may miss a child while another one ends; on a
  * stopped one it is exact. pids in the reader's namespace. Where a task has many more
  * threads than there are processes, or the kernel has no such lists, the processes are
- * asked who their parent is.
+ * asked who their parent is; not where /proc is mounted with hidepid (proc(5)), as some may not
+ * be seen there: without lists that is -E2BIG.
  */
 #ifndef PROC_CHILDREN_H
 #define PROC_CHILDREN_H

@@ -121,6 +121,17 @@ static int take_threads(struct freeze *f, struct task *task, struct err *err)
 	return added;
 }
 
+/* Is it there although /proc has nothing of it? In this order: a pid that ended may be used again. */
+static bool hidden(pid_t pid)
+{
+	scoped_proc dir = NULL;
+	struct proc_stat stat;
+
+	if (proc_open(&dir, NULL, pid, NULL) == 0 && proc_stat_read(dir, &stat, NULL) == 0)
+		return false;
+	return kill(pid, 0) == 0 || errno == EPERM;
+}
+
 static int add_task(struct freeze *f, pid_t pid, struct err *err)
 {
 	const struct early_task *known;
@@ -133,6 +144,10 @@ static int add_task(struct freeze *f, pid_t pid, struct err *err)
 		rc = proc_stat_read(dir, &stat, err);
 	if (rc < 0) {
 		proc_close(dir);
+		if (proc_ended(rc) && hidden(pid))
+			refuse(&f->cannot,
+			       "task %d: /proc hides it (hidepid, see proc(5)); run this as root",
+			       pid);
 		return proc_ended(rc) ? 0 : err_add(err, rc, "task %d", pid);
 	}
 	if (pid == getpid()) {

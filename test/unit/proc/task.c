@@ -383,6 +383,17 @@ static void put_process(int root, int pid, int ppid)
 	put_stat(root, stat, pid, ppid);
 }
 
+static void put_mountinfo(int root, const char *line)
+{
+	FILE *f;
+
+	assert_int_equal(mkdirat(root, "self", 0700), 0);
+	f = fdopen(openat(root, "self/mountinfo", O_CREAT | O_WRONLY, 0600), "w");
+	assert_non_null(f);
+	fputs(line, f);
+	fclose(f);
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	return remove(path);
@@ -394,6 +405,7 @@ static void children_without_lists(void **state)
 	char path[] = "/tmp/proc-children.XXXXXX";
 	scoped_proc dir = NULL;
 	scoped int *pids = NULL;
+	struct err err = {};
 	size_t n;
 	int root;
 
@@ -410,6 +422,10 @@ static void children_without_lists(void **state)
 	assert_int_equal(proc_children_read(dir, &pids, &n, NULL), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(pids[0], 71);
+	put_mountinfo(root, "26 1 0:22 / /proc rw shared:11 - proc proc rw,hidepid=invisible\n");
+	assert_int_equal(proc_children_read(dir, &pids, &n, &err), -E2BIG);
+	assert_string_equal(err.text, "children: this kernel lists none, and /proc may hide some "
+				      "(hidepid, see proc(5))");
 	close(root);
 	assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
