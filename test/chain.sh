@@ -153,6 +153,27 @@ case_without_rights()
 	restored
 }
 
+# Without room for a descriptor its writes are not tracked, which is said; with room they are.
+case_cannot_be_tracked()
+{
+	start_victim anon
+	prlimit --pid "$pid" --nofile=0:
+	dump --tracker wp-async >"$dir/said"
+	grep -q "^not tracked, all written each time: task $pid: userfaultfd: Too many open files$" "$dir/said" ||
+		fail "said: $(cat "$dir/said")"
+	dump --tracker wp-async --json >"$dir/json"
+	[ "$(jq -r .full_reason "$dir/json")" = "no task of the tree could be tracked" ] || fail "$(cat "$dir/json")"
+	[ "$(jq '.untracked | length' "$dir/json")" = 1 ] || fail "$(cat "$dir/json")"
+	"$BUILD/sd-image" list --json "$ckpt" | grep -q "task $pid: userfaultfd" || fail "the image does not say it"
+	prlimit --pid "$pid" --nofile=1000:
+	dump --tracker wp-async --json >"$dir/json"
+	[ "$(jq '.untracked | length' "$dir/json")" = 0 ] || fail "$(cat "$dir/json")"
+	dump --tracker wp-async --json --kill >"$dir/json"
+	[ "$(jq .full_reason "$dir/json")" = null ] || fail "$(cat "$dir/json")"
+	gone
+	restored
+}
+
 # A child of another user, hidden from those who may dump what is their own.
 case_hidden_child()
 {

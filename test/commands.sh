@@ -74,7 +74,7 @@ case_json_of_a_dump()
 {
 	start_victim anon pages=10
 	dump --json >"$dir/json"
-	for key in checkpoint parent tracker full_reason tasks threads pages_used pages_written \
+	for key in checkpoint parent tracker full_reason untracked tasks threads pages_used pages_written \
 		pages_parent pages_zero bytes_written frozen_us total_us phases_us; do
 		jq -e "has(\"$key\")" "$dir/json" >/dev/null || fail "no key $key"
 	done

@@ -112,6 +112,8 @@ static int tell(const struct dumping *d, const SdCheckpoint *c, struct err *err)
 
 	if (c->full_reason)
 		say_warn("every page was written, whatever the parent has: %s", c->full_reason);
+	for (size_t i = 0; i < c->n_untracked; i++)
+		say_warn("all of its pages are written each time: %s", c->untracked[i]);
 	if (!d->dump.memory_only)
 		warn_of_pipes(d, c);
 	say_info("%llu pages written, %llu in the parent, tracker %s",

@@ -30,6 +30,8 @@ void report_dump(const SdCheckpoint *c, const char *dir)
 	human(bytes, c->bytes_written);
 	if (c->full_reason && c->seq > 1)
 		printf("full dump: %s\n", c->full_reason);
+	for (size_t i = 0; i < c->n_untracked; i++)
+		printf("not tracked, all written each time: %s\n", c->untracked[i]);
 	printf("%s/%u: %u task%s, %u thread%s, %" PRIu64 " page%s written of %" PRIu64
 	       " in use, %s, frozen %.1f ms, %.1f ms in all\n",
 	       dir, c->seq, c->tasks, plural(c->tasks), c->threads, plural(c->threads),
@@ -40,16 +42,19 @@ void report_dump(const SdCheckpoint *c, const char *dir)
 void report_dump_json(const SdCheckpoint *c)
 {
 	json_t *phases = json_object();
+	json_t *untracked = json_array();
 	json_t *o;
 
 	for (size_t i = 0; i < c->n_phases; i++)
 		json_object_set_new(phases, c->phases[i]->name, json_integer(c->phases[i]->us));
-	o = json_pack("{s:i, s:o, s:s, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	for (size_t i = 0; i < c->n_untracked; i++)
+		json_array_append_new(untracked, json_string(c->untracked[i]));
+	o = json_pack("{s:i, s:o, s:s, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 		      "checkpoint", (int)c->seq, "parent",
 		      c->has_parent_seq ? json_integer(c->parent_seq) : json_null(), "tracker",
 		      c->tracker, "full_reason",
-		      c->full_reason ? json_string(c->full_reason) : json_null(), "tasks",
-		      (int)c->tasks, "threads", (int)c->threads, "pages_used",
+		      c->full_reason ? json_string(c->full_reason) : json_null(), "untracked",
+		      untracked, "tasks", (int)c->tasks, "threads", (int)c->threads, "pages_used",
 		      (json_int_t)c->pages_used, "pages_written", (json_int_t)c->pages_written,
 		      "pages_parent", (json_int_t)c->pages_parent, "pages_zero",
 		      (json_int_t)c->pages_zero, "bytes_written", (json_int_t)c->bytes_written,

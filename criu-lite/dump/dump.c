@@ -311,6 +311,7 @@ static int describe(struct story *d, SdCheckpoint *c, struct err *err)
 	c->tracker = xstrdup(track_name(d->track));
 	if (track_full_reason(d->track))
 		c->full_reason = xstrdup(track_full_reason(d->track));
+	c->n_untracked = track_take_untracked(d->track, &c->untracked);
 	c->pages_used = d->saver.pages_used;
 	c->pages_written = d->saver.pages_written;
 	c->pages_parent = d->saver.pages_parent;

@@ -31,6 +31,15 @@ void track_set_full(struct track *t, const char *fmt, ...)
 	va_end(ap);
 }
 
+void track_set_untracked(struct track *t, const struct task *task, int rc, struct err *why)
+{
+	if (why->text[0])
+		err_add(why, rc, "task %d", task->pid);
+	else
+		err_code(why, rc, "task %d: userfaultfd", task->pid);
+	ARRAY_PUSH(t->untracked, t->n_untracked, t->cap_untracked, xstrdup(why->text));
+}
+
 /* The tracker called @name, or the first that works; a probe's words stay in @err. */
 static int choose(const char *name, const struct tracker **out, struct err *err)
 {
@@ -67,6 +76,9 @@ static void track_free(struct track *t)
 	free((char *)t->rq.chain_id);
 	free((char *)t->rq.parent_id);
 	free(t->full_reason);
+	for (size_t i = 0; i < t->n_untracked; i++)
+		free(t->untracked[i]);
+	free(t->untracked);
 	free(t->early_tree);
 	free(t);
 }
@@ -152,6 +164,16 @@ void track_early(struct track *t, const struct task *task, uint64_t most, struct
 const char *track_full_reason(const struct track *t)
 {
 	return t->rq.newest ? t->full_reason : NULL;
+}
+
+size_t track_take_untracked(struct track *t, char ***lines)
+{
+	size_t n = t->n_untracked;
+
+	*lines = t->untracked;
+	t->untracked = NULL;
+	t->n_untracked = t->cap_untracked = 0;
+	return n;
 }
 
 struct chain_at track_parent_at(const struct track *t)

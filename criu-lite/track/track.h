@@ -69,6 +69,9 @@ const char *track_choice(const char *name);
  */
 uint64_t track_expect(const struct track *t, const struct proc_dir *dir, bool armed);
 const char *track_full_reason(const struct track *t);
+/* After the last scan: of each task that could not be tracked a line, "task 7: why". The
+ * lines and what holds them are the caller's from here on. */
+size_t track_take_untracked(struct track *t, char ***lines);
 /* The checkpoint that this one is an increment on: the one that the tracker was armed for, be
  * it the newest or the one restored last. 0: a full dump. */
 uint32_t track_parent(const struct track *t);

@@ -44,6 +44,8 @@ struct track {
 	const struct tracker *tracker;
 	struct track_request rq; /* its texts are copies, owned */
 	char *full_reason;	 /* owned; NULL: an increment */
+	char **untracked;	 /* owned: "task 7: why not" */
+	size_t n_untracked, cap_untracked;
 	SdArmed *found;		 /* the record that was there, owned; NULL: none */
 	SdArmed *armed;		 /* the same, if it can be trusted; else NULL */
 	SdArmed *next;		 /* what will be written: tasks are added by armed_note */
@@ -58,6 +60,9 @@ struct chain_at track_parent_at(const struct track *t);
 
 /* Everything is to be written, and why; the first reason given stays. */
 void track_set_full(struct track *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* All of @task's pages are written each time, because of what @why says, or else @rc. */
+void track_set_untracked(struct track *t, const struct task *task, int rc, struct err *why);
 
 /*
  * Which pages of @v count, by their PAGE_IS_ categories. A guard page is in no run; nor is the

@@ -144,7 +144,9 @@ static int wp_begin(struct track *t, struct tree *tree, struct err *err)
 	struct wp *wp = t->own;
 	struct err why = {};
 
-	if (keeper_take(name, &wp->kept, &wp->n, &why) < 0)
+	if (t->armed && !t->armed->keeper)
+		track_set_full(t, "no task of the tree could be tracked");
+	else if (keeper_take(name, &wp->kept, &wp->n, &why) < 0)
 		track_set_full(t, "the keeper of the tracker is gone");
 	wp->cap = wp->n;
 	return 0;
@@ -154,17 +156,22 @@ static int wp_begin(struct track *t, struct tree *tree, struct err *err)
  * A task that cannot have one (its descriptor table is full, say) is not
  * tracked: all its pages are written, every time.
  */
-static int give_descriptor(struct wp *wp, struct task *task, struct batch *batch, struct err *err)
+static void give_descriptor(struct track *t, struct task *task, struct batch *batch)
 {
-	struct kept k = { .pid = task->pid, .start_time = task->start_time, .fd = -1 };
-	int fd = uffd_open_in(batch, task->pidfd, err);
+	struct kept k = { .pid = task->pid, .start_time = task->start_time };
+	struct wp *wp = t->own;
+	struct err why = {};
+	int rc = k.fd = uffd_open_in(batch, task->pidfd, &why);
 
-	if (fd >= 0 && uffd_init(fd, FEATURES) == 0)
-		k.fd = fd;
-	else if (fd >= 0)
-		close(fd);
+	if (k.fd >= 0)
+		rc = uffd_init(k.fd, FEATURES);
+	if (rc < 0) {
+		track_set_untracked(t, task, rc, &why);
+		if (k.fd >= 0)
+			close(k.fd);
+		k.fd = -1;
+	}
 	ARRAY_PUSH(wp->kept, wp->n, wp->cap, k);
-	return 0;
 }
 
 static int run_entered(struct batch *b, struct err *err)
@@ -172,15 +179,13 @@ static int run_entered(struct batch *b, struct err *err)
 	return remote_run(b->thread->task, &b->plan, err);
 }
 
-static int give_descriptor_entered(struct wp *wp, struct task *task, struct err *err)
+static void give_descriptor_entered(struct track *t, struct task *task)
 {
 	struct batch b = { .thread = task_leader(task), .run = run_entered };
-	int rc;
 
 	remote_plan_init(task, &b.plan);
-	rc = give_descriptor(wp, task, &b, err);
+	give_descriptor(t, task, &b);
 	plan_release(&b.plan);
-	return rc;
 }
 
 /* --- scanning ------------------------------------------------------------------- */
@@ -484,7 +489,7 @@ static int wp_scan(struct track *t, struct task *task, const struct track_vma *v
 	struct wp *wp = t->own;
 	struct scan s = { .t = t, .task = task, .runs = runs };
 	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
-	int rc = 0;
+	int rc;
 
 	if (pagemap < 0)
 		return pagemap;
@@ -501,11 +506,9 @@ static int wp_scan(struct track *t, struct task *task, const struct track_vma *v
 		s.known = false;
 	}
 	if (!s.k) {
-		rc = give_descriptor_entered(wp, task, err);
+		give_descriptor_entered(t, task);
 		s.k = find(wp, task);
 	}
-	if (rc < 0)
-		return rc;
 	rc = s.k->fd < 0 ? track_populated(task, vma, n_vma, runs, err)
 			 : scan_all(&s, vma, n_vma, err);
 	page_regions_release(&s.found);
@@ -613,10 +616,11 @@ static int wp_arm(struct track *t, struct task *task, struct batch *batch,
 	struct wp *wp = t->own;
 	struct scan s = { .t = t, .task = task, .pagemap = pagemap };
 	struct track_runs all = {};
-	int rc = pagemap < 0 ? pagemap : give_descriptor(wp, task, batch, err);
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
+	if (pagemap < 0)
+		return pagemap;
+	give_descriptor(t, task, batch);
 	s.runs = &all;
 	s.k = find(wp, task);
 	if (s.k->fd >= 0)
@@ -661,6 +665,7 @@ static size_t keep_living(struct wp *wp, struct tree *tree)
 static int wp_close(struct track *t, struct tree *tree, bool published, struct err *err)
 {
 	struct wp *wp = t->own;
+	bool keep;
 	int rc = 0;
 
 	if (t->scanned) {
@@ -668,10 +673,11 @@ static int wp_close(struct track *t, struct tree *tree, bool published, struct e
 
 		keeper_end(name);
 		STEP();
-		if (published && keep_living(wp, tree))
+		keep = published && keep_living(wp, tree);
+		if (keep)
 			rc = keeper_start(name, wp->kept, wp->n, err);
 		STEP();
-		if (!rc)
+		if (!rc && keep)
 			t->next->keeper = xstrdup(name);
 	}
 	forget_descriptors(wp);
