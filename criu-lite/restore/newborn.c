@@ -257,7 +257,7 @@ void newborn_start(struct newborn *n, const struct plan *p)
 	s->own.count = 0;
 	s->own.target = 1;
 	__atomic_store_n(&s->plan.cmd, RUNNER_RUN, __ATOMIC_SEQ_CST);
-	/* One that has never run yet; if it cannot, whoever waits for its answer will see. */
+	/* One that has never run yet; if it cannot, newborn_finish says why. */
 	if (n->held)
 		newborn_go(n, NULL);
 	else
@@ -268,10 +268,11 @@ int newborn_finish(struct newborn *n, struct plan *p, struct err *err)
 {
 	struct newborn_slice *s = n->slice;
 	unsigned looks = 0;
+	int rc = newborn_go(n, err);
 
+	if (rc < 0)
+		return rc;
 	while (!__atomic_load_n(&s->own.count, __ATOMIC_SEQ_CST)) {
-		int rc;
-
 		futex_wait(&s->own.count, 0, LOOK_MS);
 		if (__atomic_load_n(&s->own.count, __ATOMIC_SEQ_CST))
 			break;

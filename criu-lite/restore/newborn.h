@@ -67,7 +67,10 @@ int newborn_at_runner(struct newborn *n, struct err *err);
 
 /* Its plan, made at the first call; batch_run and batch_flush work on it. */
 struct batch *newborn_batch(struct newborn *n);
-/* Hand a plan over and wait for it; what it does is judged by the caller. */
+/*
+ * Hand a plan over and wait for it; what it does is judged by the caller. One that is held is let
+ * go; if it cannot be, newborn_finish tries once more and says why not.
+ */
 void newborn_start(struct newborn *n, const struct plan *p);
 int newborn_finish(struct newborn *n, struct plan *p, struct err *err);
 int newborn_run(struct newborn *n, struct plan *p, struct err *err);

@@ -32,6 +32,8 @@ for how in verify list show; do
 done
 # A call that nobody expects to fail: uname.
 echo "fire/fail-calls-dump-uname $limit $here/fail-calls dump 1 1 63"
+# What a newborn is held, let go and asked by.
+echo "fire/fail-calls-restore-ptrace $limit $here/fail-calls restore 2 1 101"
 # Under stress eight at a time go through every call.
 first=1
 while [ $first -le 8 ]; do
