@@ -171,8 +171,9 @@ int proc_children_read(const struct proc_dir *task, int **pids, size_t *n, struc
 	if (rc == NO_LISTS)
 		rc = ask_processes(task, SIZE_MAX, &all, err);
 	if (rc == -E2BIG)
-		err_set(err, rc, "children: this kernel lists none, and /proc may hide some "
-				 "(hidepid, see proc(5))");
+		err_set(err, rc,
+			"children: this kernel lists none, and /proc may hide some "
+			"(hidepid, see proc(5))");
 	if (rc < 0) {
 		free(all.v);
 		return rc;

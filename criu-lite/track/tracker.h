@@ -46,10 +46,10 @@ struct track {
 	char *full_reason;	 /* owned; NULL: an increment */
 	char **untracked;	 /* owned: "task 7: why not" */
 	size_t n_untracked, cap_untracked;
-	SdArmed *found;		 /* the record that was there, owned; NULL: none */
-	SdArmed *armed;		 /* the same, if it can be trusted; else NULL */
-	SdArmed *next;		 /* what will be written: tasks are added by armed_note */
-	uint32_t parent;	 /* what an increment would be based on; 0: nothing */
+	SdArmed *found;	  /* the record that was there, owned; NULL: none */
+	SdArmed *armed;	  /* the same, if it can be trusted; else NULL */
+	SdArmed *next;	  /* what will be written: tasks are added by armed_note */
+	uint32_t parent;  /* what an increment would be based on; 0: nothing */
 	char *early_tree; /* owned: armed in part before the freeze, the note is ours already */
 	bool scanned;	  /* from here the old record is worth nothing */
 	void *own;

@@ -4,10 +4,8 @@
 
 #include <cpuid.h>
 #include <pthread.h>
-#include <stdint.h>
+#include <stdatomic.h>
 #include <string.h>
-
-enum reg { EAX, EBX, ECX, EDX, REGS };
 
 static const struct leaf {
 	uint32_t leaf, subleaf;
@@ -98,18 +96,27 @@ static const struct feature {
 	{ EXTENDED_8, EBX, 0, "clzero" },
 };
 
+/* __get_cpuid_count asks for the highest leaf each time, as slow as the rest of it. */
+bool cpu_ask(uint32_t leaf, uint32_t subleaf, uint32_t r[CPUID_REGS])
+{
+	static atomic_uint highest[2]; /* basic, extended; 0: not asked yet */
+	atomic_uint *most = &highest[leaf >> 31];
+
+	if (!*most)
+		*most = __get_cpuid_max(leaf & 1u << 31, NULL);
+	if (leaf > *most)
+		return false;
+	__cpuid_count(leaf, subleaf, r[EAX], r[EBX], r[ECX], r[EDX]);
+	return true;
+}
+
 /* Asked once: below a hypervisor each CPUID is an exit of tens of microseconds. */
-static uint32_t found[LEAVES][REGS];
+static uint32_t found[LEAVES][CPUID_REGS];
 
 static void ask(void)
 {
-	for (size_t i = 0; i < LEAVES; i++) {
-		uint32_t *r = found[i];
-
-		if (!__get_cpuid_count(leaves[i].leaf, leaves[i].subleaf, &r[EAX], &r[EBX], &r[ECX],
-				       &r[EDX]))
-			memset(r, 0, sizeof(found[i]));
-	}
+	for (size_t i = 0; i < LEAVES; i++)
+		cpu_ask(leaves[i].leaf, leaves[i].subleaf, found[i]);
 }
 
 static bool has(const struct feature *f)

@@ -8,6 +8,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+enum cpuid_reg { EAX, EBX, ECX, EDX, CPUID_REGS };
+
+/* CPUID. False: this processor has no such leaf. */
+bool cpu_ask(uint32_t leaf, uint32_t subleaf, uint32_t r[CPUID_REGS]);
 
 /* The names of all that this processor has; the array is allocated, the names are not. */
 const char **cpu_features(size_t *n);

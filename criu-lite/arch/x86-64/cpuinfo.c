@@ -1,6 +1,7 @@
 /* cpuinfo.c - CPUID into the words of cpuinfo.img, and two of these compared. */
 #include "criu-lite/arch/x86-64/cpuinfo.h"
 #include "base/mem.h"
+#include "criu-lite/arch/x86-64/cpu.h"
 #include "criu-lite/arch/x86-64/xstate.h"
 
 #include <cpuid.h>
@@ -8,7 +9,6 @@
 #include <string.h>
 
 enum { WORDS = 19, CAPABILITY_VERSION = 2 };
-enum reg { EAX, EBX, ECX, EDX };
 
 /*
  * criu counts neither SSE nor the bounds registers of MPX among the components, and refuses a file
@@ -19,7 +19,7 @@ enum reg { EAX, EBX, ECX, EDX };
 /* Which register of which leaf each word is; words without a row are the kernel's own marks. */
 static const struct {
 	unsigned int word, leaf, subleaf;
-	enum reg reg;
+	enum cpuid_reg reg;
 	/* OSXSAVE, OSPKE and the APIC's address: of the system, not of the processor */
 	uint32_t ignore;
 } words[] = {
@@ -35,13 +35,11 @@ static const struct {
 	{ 15, 0x8000000a, 0, EDX, UINT32_MAX },
 };
 
-static uint32_t ask(unsigned int leaf, unsigned int subleaf, enum reg reg)
+static uint32_t ask(uint32_t leaf, uint32_t subleaf, enum cpuid_reg reg)
 {
-	unsigned int r[4] = {};
+	uint32_t r[CPUID_REGS];
 
-	if (!__get_cpuid_count(leaf, subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]))
-		return 0;
-	return r[reg];
+	return cpu_ask(leaf, subleaf, r) ? r[reg] : 0;
 }
 
 static CpuinfoX86Entry__Vendor vendor(void)
@@ -74,7 +72,7 @@ static char *brand(void)
 
 	for (unsigned int i = 0; i < 3; i++)
 		for (int reg = EAX; reg <= EDX; reg++)
-			text[4 * i + reg] = ask(0x80000002 + i, 0, (enum reg)reg);
+			text[4 * i + reg] = ask(0x80000002 + i, 0, (enum cpuid_reg)reg);
 	return xstrdup(p + strspn(p, " "));
 }
 

@@ -73,12 +73,13 @@ static bool lasting_text(const struct proc_vma *vma)
 	return vma->path[0] == '/' || strcmp(vma->path, "[vdso]") == 0;
 }
 
+/* The last first: that is the dynamic loader, which is small and has them all. */
 void gadgets_find(pid_t pid, const struct proc_vma *vma, size_t n, struct gadgets *out)
 {
 	scoped uint8_t *buf = xmalloc(CHUNK + LONGEST);
 
 	*out = (struct gadgets) {};
-	for (size_t i = 0; i < n && !complete(out); i++)
+	for (size_t i = n; i-- > 0 && !complete(out);)
 		if (lasting_text(&vma[i]))
 			find_in(pid, &vma[i], buf, out);
 }

@@ -1,6 +1,7 @@
 /* xstate.c - the extended registers in their standard-format area. */
 #include "criu-lite/arch/x86-64/xstate.h"
 #include "base/mem.h"
+#include "criu-lite/arch/x86-64/cpu.h"
 
 #include <cpuid.h>
 #include <elf.h>
@@ -81,11 +82,9 @@ static size_t slice_len(size_t i)
 
 /* --- the layout ------------------------------------------------------------------ */
 
-enum { EAX, EBX, ECX, EDX, REGS };
-
 void xstate_layout_ask(struct xstate_layout *out, const struct xstate_processor *cpu)
 {
-	uint32_t r[REGS];
+	uint32_t r[CPUID_REGS];
 
 	*out = (struct xstate_layout) { .features = X87_SSE };
 	if (!cpu->cpuid(1, 0, r) || !(r[ECX] & bit_OSXSAVE) || !cpu->cpuid(0xd, 0, r))
@@ -130,11 +129,6 @@ int xstate_layout_check(const struct xstate_layout *l, struct err *err)
 
 /* --- this machine's ---------------------------------------------------------------- */
 
-static bool ask_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[REGS])
-{
-	return __get_cpuid_count(leaf, subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
-}
-
 static uint64_t ask_xcr0(void)
 {
 	uint32_t a, d;
@@ -151,7 +145,7 @@ static struct xstate_layout host;
 
 static void ask_host(void)
 {
-	xstate_layout_ask(&host, &(struct xstate_processor) { ask_cpuid, ask_xcr0 });
+	xstate_layout_ask(&host, &(struct xstate_processor) { cpu_ask, ask_xcr0 });
 }
 
 static void know_host(void)
