@@ -174,16 +174,26 @@ static void *do_aside(void *arg)
 	return NULL;
 }
 
-struct aside *aside_begin(int (*work)(void *arg, struct err *err), void *arg)
+static struct aside *begin(int (*work)(void *arg, struct err *err), void *arg, bool idle)
 {
 	struct aside *a = xcalloc(1, sizeof(*a));
 
 	a->work = work;
 	a->arg = arg;
-	a->started = may_be_idle() && thread_start(&a->thread, do_aside, a);
-	if (a->started)
+	a->started = (!idle || may_be_idle()) && thread_start(&a->thread, do_aside, a);
+	if (a->started && idle)
 		be_idle(a->thread, true);
 	return a;
+}
+
+struct aside *aside_begin(int (*work)(void *arg, struct err *err), void *arg)
+{
+	return begin(work, arg, true);
+}
+
+struct aside *aside_begin_urgent(int (*work)(void *arg, struct err *err), void *arg)
+{
+	return begin(work, arg, false);
 }
 
 int aside_end(struct aside **at, struct err *err)

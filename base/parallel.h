@@ -45,6 +45,8 @@ void be_idle(pthread_t thread, bool idle);
  */
 struct aside;
 struct aside *aside_begin(int (*work)(void *arg, struct err *err), void *arg);
+/* The same, but it is urgent as well: as any other thread. */
+struct aside *aside_begin_urgent(int (*work)(void *arg, struct err *err), void *arg);
 /* What @work returned, with its message; *a is NULL then. 0 if it was NULL already. */
 int aside_end(struct aside **a, struct err *err);
 

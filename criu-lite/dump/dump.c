@@ -123,9 +123,9 @@ static int prepare(struct story *d, struct err *err)
 	prefer_us_to_the_task();
 	d->saver.track = d->track;
 	d->saver.parent = chain_parent_at(d->chain, track_parent(d->track));
-	files_early(&d->files, d->opt->pid);
 	if (d->early)
 		memory_early(&d->saver, d->opt->pid);
+	files_early(&d->files, d->opt->pid);
 	rc = kinds_early(&d->saver, d->opt->pid, err);
 	if (!rc && d->early)
 		memory_precopy(&d->saver);

@@ -82,8 +82,9 @@ struct busy {
 };
 
 struct memory_save {
-	struct early_smaps *early;
+	struct early_smaps *early; /* who is large; .v when .reading has ended */
 	size_t n, cap;
+	struct aside *reading;
 	struct busy *busy;
 	size_t n_busy, cap_busy;
 	size_t expected; /* bytes to be read in the freeze, as far as can be told before it */
@@ -98,13 +99,33 @@ static bool is_large(const struct proc_dir *dir, const struct proc_stat *st)
 	return st->rss > MANY_PAGES || st->vsize > MUCH_SPACE || proc_maps_exceed(dir, MANY_VMAS);
 }
 
-static void early_smaps(struct memory_save *m, const struct proc_dir *dir,
-			const struct proc_stat *st)
+static void note_large(struct memory_save *m, const struct proc_dir *dir,
+		       const struct proc_stat *st)
 {
-	struct early_smaps e = { .pid = proc_id(dir), .start_time = st->starttime };
+	const struct early_smaps e = { .pid = proc_id(dir), .start_time = st->starttime };
 
-	if (is_large(dir, st) && !proc_smaps_read(dir, &e.v, &e.n, NULL))
+	if (is_large(dir, st))
 		ARRAY_PUSH(m->early, m->n, m->cap, e);
+}
+
+static void read_large(struct early_smaps *e)
+{
+	scoped_proc dir = NULL;
+	struct proc_stat st;
+
+	if (proc_open(&dir, NULL, e->pid, NULL) == 0 && proc_stat_read(dir, &st, NULL) == 0 &&
+	    st.starttime == e->start_time)
+		proc_smaps_read(dir, &e->v, &e->n, NULL);
+}
+
+/* What cannot be read now is read in the freeze. */
+static int read_all_large(void *memory, struct err *err)
+{
+	const struct memory_save *m = memory;
+
+	for (size_t i = 0; i < m->n; i++)
+		read_large(&m->early[i]);
+	return 0;
 }
 
 static uint64_t anonymous_pages(const struct proc_dir *dir)
@@ -138,7 +159,7 @@ static bool early_one(struct saver *s, const struct proc_dir *dir)
 
 	if (proc_stat_read(dir, &st, NULL) < 0)
 		return false;
-	early_smaps(s->memory, dir, &st);
+	note_large(s->memory, dir, &st);
 	early_pages(s->memory, dir, &st);
 	return st.num_threads < MANY_THREADS;
 }
@@ -177,8 +198,11 @@ void memory_early(struct saver *s, pid_t root)
 {
 	enum { DEPTH = 64 };
 
-	memory_saved(s);
+	struct memory_save *m = memory_saved(s);
+
 	early_tree(s, root, DEPTH);
+	if (m->n)
+		m->reading = aside_begin_urgent(read_all_large, m);
 }
 
 /* Returns the bytes read. */
@@ -238,6 +262,7 @@ void memory_precopy(struct saver *s)
 	for (size_t i = 0; i < m->n_busy; i++)
 		room -= precopy_one(s, &m->busy[i], room);
 	memory_spool(s);
+	aside_end(&m->reading, NULL);
 }
 
 const struct precopied *memory_precopied(const struct saver *s, const struct task *task)
@@ -585,6 +610,8 @@ void memory_save_release(struct saver *s)
 
 	if (s->memory)
 		memory_late(s, NULL);
+	if (s->memory)
+		aside_end(&s->memory->reading, NULL);
 	for_each_task (task, s->tree)
 		memory_of_release(task);
 	if (!s->memory)

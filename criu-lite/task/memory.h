@@ -19,8 +19,9 @@
 struct track_vma *memory_tracked(const struct task *task, size_t *n);
 
 /*
- * Before the freeze: the slow reads (smaps) of the tree's large tasks; optional. What was
- * read is used only where no mapping moved since, and memory_late must then confirm it.
+ * Before the freeze: begins the slow reads (smaps) of the tree's large tasks, which memory_precopy
+ * waits for; optional. What was read is used only where no mapping moved since, and memory_late
+ * must then confirm it.
  */
 void memory_early(struct saver *s, pid_t root);
 /*

@@ -11,6 +11,7 @@
 #define HOLD_MOST ((size_t)128 << 20) /* more is written while it is read */
 #define HOLD_SOME (4 * SPOOL_ROOM)    /* where more would not stay in the cache */
 #define HOLD_IDLE ((size_t)8 << 20)   /* less is not worth a thread */
+#define PAGE	  4096
 
 /* Bytes on their way into their file, or, without bytes, the end of a file. */
 struct job {
@@ -46,11 +47,13 @@ struct spool {
 
 /*
  * A page that is met for the first time costs a fault, and on a virtual machine perhaps
- * a page of the host. Whether it worked is of no interest: then it will be met later.
+ * a page of the host. By MADV_POPULATE_WRITE it would cost less where pages are small, but that
+ * locks our address space, and a thread that reads smaps meanwhile would wait for memory.
  */
 static void fault_in(char *at, size_t len)
 {
-	madvise(at, len, MADV_POPULATE_WRITE);
+	for (size_t i = 0; i < len; i += PAGE)
+		((volatile char *)at)[i] = 0;
 }
 
 static void step_forward(struct spool *s)

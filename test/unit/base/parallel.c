@@ -97,18 +97,24 @@ static int aside(void *arg, struct err *err)
 	return work(j, 0, err);
 }
 
-/* Once, whether there was a thread for it or not; and the end of nothing is nothing. */
-static void aside_once(void **state)
+/* And the end of nothing is nothing. */
+static void judge_once(struct aside *a, const struct job *j)
 {
-	struct job j = { .caller = pthread_self() };
-	struct aside *a = aside_begin(aside, &j);
-
 	assert_int_equal(aside_end(&a, NULL), 0);
 	assert_null(a);
-	assert_int_equal(j.done[0], 1);
-	assert_false(j.signals_get_in);
+	assert_int_equal(j->done[0], 1);
+	assert_false(j->signals_get_in);
 	assert_int_equal(aside_end(&a, NULL), 0);
-	assert_int_equal(j.done[0], 1);
+	assert_int_equal(j->done[0], 1);
+}
+
+/* Once, whether there was a thread for it or not. */
+static void aside_once(void **state)
+{
+	struct job idle = { .caller = pthread_self() }, urgent = idle;
+
+	judge_once(aside_begin(aside, &idle), &idle);
+	judge_once(aside_begin_urgent(aside, &urgent), &urgent);
 }
 
 static void aside_fails(void **state)
