@@ -37,7 +37,7 @@ until_it_ends()
 	most=40
 	case "$*" in
 	# These are restarted in full after each freeze; the manual says so.
-	*recv* | *semtimedop* | *sigtimedwait*) most=4 ;;
+	*recv* | *semtimedop* | *sigtimedwait* | *pwait2*) most=4 ;;
 	esac
 	touch "$dir/go"
 	while kill -0 $pid 2>/dev/null && [ $n -lt $most ]; do

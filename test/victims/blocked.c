@@ -10,12 +10,14 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
@@ -138,6 +140,15 @@ static long in_epoll_pwait(void)
 
 	sigfillset(&mask);
 	return epoll_pwait(epoll, &e, 1, limit, &mask);
+}
+
+static long in_epoll_pwait2(void)
+{
+	struct epoll_event e;
+	sigset_t mask;
+
+	sigfillset(&mask);
+	return syscall(SYS_epoll_pwait2, epoll, &e, 1, limit_ts(), &mask, sizeof(uint64_t));
 }
 
 static long in_futex(void)
@@ -338,6 +349,31 @@ static void raise_eventfd(void)
 	CHECK(write(fd[1], &v, 8) == 8, "write");
 }
 
+/* A ring without entries is enough to wait in. What it waits for, any task may ask for. */
+static struct io_uring_params ring;
+
+static void make_ring(void)
+{
+	fd[0] = SYS(syscall(SYS_io_uring_setup, 8, &ring));
+}
+
+static long in_ring(void)
+{
+	return syscall(SYS_io_uring_enter, fd[0], 0, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+}
+
+/* An entry of zeros does nothing. */
+static void complete_in_ring(void)
+{
+	size_t len = ring.sq_off.array + ring.sq_entries * sizeof(uint32_t);
+	char *sq = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], IORING_OFF_SQ_RING);
+
+	CHECK(sq != MAP_FAILED, "mmap of the ring");
+	__atomic_store_n((uint32_t *)(sq + ring.sq_off.tail), 1, __ATOMIC_RELEASE);
+	CHECK(syscall(SYS_io_uring_enter, fd[0], 1, 0, 0, NULL, 0) == 1, "submitting");
+	SYS(munmap(sq, len));
+}
+
 static const struct call {
 	const char *name;
 	long nr;
@@ -357,6 +393,8 @@ static const struct call {
 	{ "pselect", SYS_pselect6, make_pipe, in_pselect, write_pipe, 1, 0 },
 	{ "epoll-wait", SYS_epoll_wait, make_epoll, in_epoll_wait, write_pipe, 1, 0 },
 	{ "epoll-pwait", SYS_epoll_pwait, make_epoll, in_epoll_pwait, write_pipe, 1, 0 },
+	{ "epoll-pwait2", SYS_epoll_pwait2, make_epoll, in_epoll_pwait2, write_pipe, 1, 0 },
+	{ "io-uring-enter", SYS_io_uring_enter, make_ring, in_ring, complete_in_ring, 0 },
 	{ "futex", SYS_futex, NULL, in_futex, wake_futex, 0, -1, ETIMEDOUT },
 	{ "futex-bitset", SYS_futex, NULL, in_futex_bitset, wake_futex, 0, -1, ETIMEDOUT },
 	{ "nanosleep", SYS_clock_nanosleep, NULL, in_nanosleep, NULL, 0, 0 },

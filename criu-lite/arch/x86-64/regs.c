@@ -26,17 +26,35 @@ enum {
  * Calls that come back with plain -EINTR when a stop wakes them and that have
  * done nothing yet. Not close(2): its descriptor is gone by then. Not ioctl(2):
  * what a driver meant by EINTR is not known. Sockets give EINTR instead of a
- * restart code when a timeout is set on them.
+ * restart code when a timeout is set on them. io_uring_enter gives the number of what it
+ * has submitted, if it has.
  */
 static const uint16_t eintr_calls[] = {
-	SYS_epoll_wait,	  SYS_epoll_pwait,   441 /* epoll_pwait2 */,
-	SYS_semop,	  SYS_semtimedop,    SYS_rt_sigtimedwait,
-	SYS_io_getevents, SYS_io_pgetevents, SYS_recvfrom,
-	SYS_recvmsg,	  SYS_recvmmsg,	     SYS_sendto,
-	SYS_sendmsg,	  SYS_sendmmsg,	     SYS_accept,
-	SYS_accept4,	  SYS_connect,	     SYS_read,
-	SYS_readv,	  SYS_write,	     SYS_writev,
-	SYS_sendfile,	  SYS_splice,	     SYS_fallocate,
+	SYS_epoll_wait,
+	SYS_epoll_pwait,
+	441 /* epoll_pwait2 */,
+	SYS_semop,
+	SYS_semtimedop,
+	SYS_rt_sigtimedwait,
+	SYS_io_getevents,
+	SYS_io_pgetevents,
+	SYS_recvfrom,
+	SYS_recvmsg,
+	SYS_recvmmsg,
+	SYS_sendto,
+	SYS_sendmsg,
+	SYS_sendmmsg,
+	SYS_accept,
+	SYS_accept4,
+	SYS_connect,
+	SYS_read,
+	SYS_readv,
+	SYS_write,
+	SYS_writev,
+	SYS_sendfile,
+	SYS_splice,
+	SYS_fallocate,
+	426 /* io_uring_enter */,
 };
 
 int regs_get(pid_t tid, struct regs *regs, struct err *err)
