@@ -1,6 +1,7 @@
 /*
  * hidden.c - what nobody but the thread itself can find out, and no kind can bring
- * back: keyrings of its own, io_uring without descriptor or mapping. Refused by name.
+ * back: keyrings of its own, io_uring without descriptor or mapping, a local descriptor
+ * table. Refused by name.
  */
 #include "base/mem.h"
 #include "criu-lite/task/kinds.h"
@@ -91,4 +92,34 @@ const struct task_kind kind_rings = {
 	.every_thread = true,
 	.ask = rings_ask,
 	.save = rings_save,
+};
+
+/* --- segments of its own ------------------------------------------------------------------- */
+
+enum { READ_LDT = 0, LDT_ENTRY = 8 };
+
+/* All threads have the same one, as they have the same memory. */
+static uint64_t ldt_ask(struct thread *t, struct plan *p)
+{
+	uint64_t room = plan_put(p, NULL, LDT_ENTRY);
+
+	return plan_add(p, PLAN_MAY, "ask for a local descriptor table", SYS_modify_ldt, READ_LDT,
+			room, LDT_ENTRY);
+}
+
+/* An int in the register, not sign-extended: how much was read, 0 where there is none. */
+static int ldt_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+		    struct err *err)
+{
+	if ((int32_t)plan_ret(p, asked) > 0)
+		refuse(s->refusals,
+		       "task %d: a local descriptor table (modify_ldt) is not supported",
+		       t->task->pid);
+	return 0;
+}
+
+const struct task_kind kind_ldt = {
+	.name = "local descriptor table",
+	.ask = ldt_ask,
+	.save = ldt_save,
 };

@@ -27,6 +27,7 @@ const struct task_kind *const task_kinds[] = {
 	&kind_sem_undo,
 	&kind_keyrings,
 	&kind_rings,
+	&kind_ldt,
 	&kind_protection_keys,
 	&kind_landlock,
 	/* STAGE_EARLY */

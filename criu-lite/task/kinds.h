@@ -38,6 +38,7 @@ extern const struct task_kind kind_io_prio;
 extern const struct task_kind kind_io_flusher;
 extern const struct task_kind kind_keyrings;
 extern const struct task_kind kind_rings;
+extern const struct task_kind kind_ldt;
 extern const struct task_kind kind_protection_keys;
 extern const struct task_kind kind_landlock;
 extern const struct task_kind kind_mempolicy;

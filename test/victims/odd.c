@@ -4,6 +4,7 @@
  */
 #include "victim.h"
 
+#include <asm/ldt.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/io_uring.h>
@@ -144,6 +145,17 @@ static int set_process_keyring(void)
 	return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1) < 0 ? -1 : 0;
 }
 
+/* What went wrong it returns as an int, which the C library does not know for an error. */
+static int set_ldt(void)
+{
+	struct user_desc d = { .limit = 0xfff, .seg_32bit = 1, .useable = 1 };
+	long rc = syscall(SYS_modify_ldt, 1 /* write */, &d, sizeof(d));
+
+	if (rc && rc != -1)
+		errno = -(int)rc;
+	return rc ? -1 : 0;
+}
+
 static int set_time_namespace(void)
 {
 	return unshare(0x80 /* CLONE_NEWTIME */);
@@ -225,6 +237,7 @@ static const struct {
 	{ "dispatch", set_dispatch, "dispatch" },
 	{ "thread-keyring", set_thread_keyring, "keyring" },
 	{ "process-keyring", set_process_keyring, "keyring" },
+	{ "ldt", set_ldt, "local descriptor table" },
 	{ "time-namespace", set_time_namespace, "time_for_children" },
 	{ "pid-namespace", set_pid_namespace, "pid_for_children" },
 	{ "cwd-on-mount", set_cwd_on_mount, "mount" },
