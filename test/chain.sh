@@ -91,6 +91,23 @@ case_file_changed()
 	must_not_restore "$dir/data"
 }
 
+# Pages of a private mapping that were armed and then cut off, its copies among them, are nothing
+# to save: however the next checkpoint looks, and first of all not because the last one was armed.
+case_mapped_file_cut()
+{
+	start_victim private-file-cut
+	dump
+	truncate -s 8192 "$dir/data"
+	dump
+	dump --full --tracker none
+	dump --full
+	dump --kill
+	gone
+	for at in 2 3 4 5; do
+		restored --at $at
+	done
+}
+
 case_file_gone()
 {
 	start_victim regular

@@ -4,6 +4,7 @@
 #include "criu-lite/proc/pagemap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #define PAGE	   4096ull
 #define READ_PAGES 32768ull /* of the pagemap file at a time: 256 KiB */
@@ -11,7 +12,7 @@
 #define KINDS	   (THERE | PAGE_IS_FILE | PAGE_IS_PFNZERO)
 
 /* One walk over the whole address space costs less than a call a mapping. */
-static int by_scan(int fd, const struct track_vma *vma, size_t n_vma, struct track_runs *runs,
+static int by_scan(const struct track_pages *p, const struct track_vma *vma, size_t n_vma,
 		   struct err *err)
 {
 	struct pagemap_query q = { .anyof = THERE, .return_mask = KINDS | PAGE_IS_GUARD };
@@ -19,11 +20,11 @@ static int by_scan(int fd, const struct track_vma *vma, size_t n_vma, struct tra
 	size_t at = 0;
 	int rc;
 
-	rc = pagemap_scan(fd, vma[0].start, vma[n_vma - 1].end, &q, &found, err);
+	rc = pagemap_scan(p->pagemap, vma[0].start, vma[n_vma - 1].end, &q, &found, err);
 	if (rc == -EINVAL) { /* before 6.15 there is no PAGE_IS_GUARD */
 		q.return_mask = KINDS;
 		found.n = 0;
-		rc = pagemap_scan(fd, vma[0].start, vma[n_vma - 1].end, &q, &found, err);
+		rc = pagemap_scan(p->pagemap, vma[0].start, vma[n_vma - 1].end, &q, &found, err);
 	}
 	for (size_t i = 0; rc >= 0 && i < found.n; i++) {
 		const struct page_region *r = &found.v[i];
@@ -31,11 +32,13 @@ static int by_scan(int fd, const struct track_vma *vma, size_t n_vma, struct tra
 		while (at < n_vma && vma[at].end <= r->start)
 			at++;
 		for (size_t k = at; k < n_vma && vma[k].start < r->end; k++) {
-			uint64_t start = vma[k].start > r->start ? vma[k].start : r->start;
-			uint64_t end = vma[k].end < r->end ? vma[k].end : r->end;
+			const struct page_region part = {
+				.start = vma[k].start > r->start ? vma[k].start : r->start,
+				.end = vma[k].end < r->end ? vma[k].end : r->end,
+				.categories = r->categories,
+			};
 
-			if (track_page_counts(&vma[k], r->categories))
-				track_run_add(runs, start, end, true);
+			track_region_add(p, &vma[k], &part, true);
 		}
 	}
 	page_regions_release(&found);
@@ -50,7 +53,7 @@ static uint64_t categories_of(uint64_t entry)
 }
 
 /* Kernels before 6.7: the pagemap file, in large blocks. */
-static int by_reading(int fd, const struct track_vma *v, struct track_runs *runs, struct err *err)
+static int by_reading(const struct track_pages *p, const struct track_vma *v, struct err *err)
 {
 	scoped uint64_t *entry = xcalloc(READ_PAGES, sizeof(*entry));
 
@@ -60,14 +63,18 @@ static int by_reading(int fd, const struct track_vma *v, struct track_runs *runs
 
 		if (n > READ_PAGES)
 			n = READ_PAGES;
-		rc = proc_pagemap_read(fd, at, n, entry, err);
+		rc = proc_pagemap_read(p->pagemap, at, n, entry, err);
 		if (rc < 0)
 			return rc;
 		for (uint64_t i = 0; i < n; i++) {
-			uint64_t categories = categories_of(entry[i]);
+			const struct page_region page = {
+				.start = at + i * PAGE,
+				.end = at + (i + 1) * PAGE,
+				.categories = categories_of(entry[i]),
+			};
 
-			if (categories & THERE && track_page_counts(v, categories))
-				track_run_add(runs, at + i * PAGE, at + (i + 1) * PAGE, true);
+			if (page.categories & THERE)
+				track_region_add(p, v, &page, true);
 		}
 	}
 	return 0;
@@ -76,20 +83,24 @@ static int by_reading(int fd, const struct track_vma *v, struct track_runs *runs
 int track_populated(struct task *task, const struct track_vma *vma, size_t n_vma,
 		    struct track_runs *runs, struct err *err)
 {
-	scoped_fd fd = -1;
+	struct track_pages p = { .runs = runs };
+	scoped_fd pagemap = -1, mem = -1;
 	int rc;
 
 	if (!n_vma)
 		return 0;
-	fd = proc_pagemap_open(task->proc, err);
-	if (fd < 0)
-		return fd;
-	rc = by_scan(fd, vma, n_vma, runs, err);
+	pagemap = p.pagemap = proc_pagemap_open(task->proc, err);
+	if (pagemap < 0)
+		return pagemap;
+	mem = p.mem = proc_openat(task->proc, "mem", O_RDONLY);
+	if (mem < 0)
+		return err_code(err, mem, "opening mem");
+	rc = by_scan(&p, vma, n_vma, err);
 	if (rc != -ENOTTY)
 		return rc;
 	rc = 0;
 	for (size_t i = 0; !rc && i < n_vma; i++)
-		rc = by_reading(fd, &vma[i], runs, err);
+		rc = by_reading(&p, &vma[i], err);
 	return rc;
 }
 

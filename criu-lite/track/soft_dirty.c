@@ -63,10 +63,10 @@ static int sd_probe(struct err *err)
 /* --- scanning ---------------------------------------------------------------------- */
 
 struct scan {
-	int pagemap, mem, clear;
+	struct track_pages at;
+	int clear;
 	bool known;	   /* the parent has this task, and was armed for it */
 	uint64_t zero_pfn; /* for by_reading; 0: not looked for yet */
-	struct track_runs *runs;
 };
 
 /*
@@ -79,7 +79,7 @@ static bool may_be_zero_page(const struct scan *s, uint64_t at)
 {
 	uint64_t word = 0;
 
-	return pread(s->mem, &word, sizeof(word), at) != sizeof(word) || !word;
+	return pread(s->at.mem, &word, sizeof(word), at) != sizeof(word) || !word;
 }
 
 static void add_clean_huge(const struct scan *s, uint64_t start, uint64_t end)
@@ -88,7 +88,7 @@ static void add_clean_huge(const struct scan *s, uint64_t start, uint64_t end)
 		next = (at | (HUGE - 1)) + 1;
 		if (next > end)
 			next = end;
-		track_run_add(s->runs, at, next, may_be_zero_page(s, at));
+		track_run_add(s->at.runs, at, next, may_be_zero_page(s, at));
 	}
 }
 
@@ -98,17 +98,15 @@ static int by_scan(const struct scan *s, const struct track_vma *v, struct err *
 					 .return_mask = track_page_kinds(v) | PAGE_IS_HUGE |
 							PAGE_IS_SOFT_DIRTY };
 	struct page_regions found = {};
-	int rc = pagemap_scan(s->pagemap, v->start, v->end, &q, &found, err);
+	int rc = pagemap_scan(s->at.pagemap, v->start, v->end, &q, &found, err);
 
 	for (size_t i = 0; rc >= 0 && i < found.n; i++) {
 		const struct page_region *r = &found.v[i];
 		bool written = !s->known || r->categories & PAGE_IS_SOFT_DIRTY;
 
-		if (!track_page_counts(v, r->categories))
-			continue;
 		if (written || !(r->categories & PAGE_IS_HUGE))
-			track_run_add(s->runs, r->start, r->end, written);
-		else
+			track_region_add(&s->at, v, r, written);
+		else if (track_page_counts(v, r->categories))
 			add_clean_huge(s, r->start, r->end);
 	}
 	page_regions_release(&found);
@@ -142,11 +140,16 @@ static bool is_zero_page(const struct scan *s, const struct track_vma *v, uint64
 
 static void add_entry(const struct scan *s, const struct track_vma *v, uint64_t at, uint64_t entry)
 {
-	uint64_t categories = (entry & PME_FILE ? PAGE_IS_FILE : 0) |
-			      (is_zero_page(s, v, entry) ? PAGE_IS_PFNZERO : 0);
+	const struct page_region page = {
+		.start = at,
+		.end = at + PAGE,
+		.categories = (entry & PME_FILE ? PAGE_IS_FILE : 0) |
+			      (entry & PME_SWAPPED ? PAGE_IS_SWAPPED : 0) |
+			      (is_zero_page(s, v, entry) ? PAGE_IS_PFNZERO : 0),
+	};
 
-	if (entry & (PME_PRESENT | PME_SWAPPED) && track_page_counts(v, categories))
-		track_run_add(s->runs, at, at + PAGE, !s->known || entry & PME_SOFT_DIRTY);
+	if (entry & (PME_PRESENT | PME_SWAPPED))
+		track_region_add(&s->at, v, &page, !s->known || entry & PME_SOFT_DIRTY);
 }
 
 /* Kernels whose PAGEMAP_SCAN does not know soft-dirty, or that have none. */
@@ -156,7 +159,7 @@ static int by_reading(const struct scan *s, const struct track_vma *v, struct er
 
 	for (uint64_t at = v->start; at < v->end; at += READ_PAGES * PAGE) {
 		uint64_t n = (v->end - at) / PAGE < READ_PAGES ? (v->end - at) / PAGE : READ_PAGES;
-		int rc = proc_pagemap_read(s->pagemap, at, n, entry, err);
+		int rc = proc_pagemap_read(s->at.pagemap, at, n, entry, err);
 
 		if (rc < 0)
 			return rc;
@@ -185,7 +188,7 @@ static int clear_and_note(struct scan *s, SdArmedTask *next, struct err *err)
 
 	if (rc < 0)
 		return err_code(err, rc, "clearing soft-dirty bits");
-	rc = landmarks_take(&l, s->pagemap, s->runs, err);
+	rc = landmarks_take(&l, s->at.pagemap, s->at.runs, err);
 	next->landmarks = l.v;
 	next->n_landmarks = l.n;
 	return rc;
@@ -201,24 +204,24 @@ static int scan_all(struct scan *s, const struct track_vma *vma, size_t n_vma,
 	if (!rc && s->known) {
 		const struct landmarks l = { .v = then->landmarks, .n = then->n_landmarks };
 
-		rc = landmarks_doubt(&l, s->pagemap, s->runs, err);
+		rc = landmarks_doubt(&l, s->at.pagemap, s->at.runs, err);
 	}
 	return rc;
 }
 
 static int open_scan(struct scan *s, const struct task *task, struct err *err)
 {
-	s->pagemap = proc_openat(task->proc, "pagemap", O_RDONLY);
+	s->at.pagemap = proc_openat(task->proc, "pagemap", O_RDONLY);
 	s->clear = proc_openat(task->proc, "clear_refs", O_WRONLY);
-	s->mem = proc_openat(task->proc, "mem", O_RDONLY);
-	if (s->pagemap < 0 || s->clear < 0 || s->mem < 0)
+	s->at.mem = proc_openat(task->proc, "mem", O_RDONLY);
+	if (s->at.pagemap < 0 || s->clear < 0 || s->at.mem < 0)
 		return err_set(err, -EACCES, "cannot open pagemap, clear_refs and mem");
 	return 0;
 }
 
 static void close_scan(struct scan *s)
 {
-	int fd[] = { s->pagemap, s->clear, s->mem };
+	int fd[] = { s->at.pagemap, s->clear, s->at.mem };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fd); i++)
 		if (fd[i] >= 0)
@@ -228,7 +231,8 @@ static void close_scan(struct scan *s)
 static int sd_scan(struct track *t, struct task *task, const struct track_vma *vma, size_t n_vma,
 		   struct track_runs *runs, struct err *err)
 {
-	struct scan s = { .runs = runs, .known = !t->full_reason && armed_knows(t->armed, task) };
+	struct scan s = { .at.runs = runs,
+			  .known = !t->full_reason && armed_knows(t->armed, task) };
 	int rc = open_scan(&s, task, err);
 
 	if (!rc)
@@ -243,7 +247,7 @@ static int sd_arm(struct track *t, struct task *task, struct batch *batch,
 		  const struct track_vma *vma, size_t n_vma, struct err *err)
 {
 	struct track_runs all = {};
-	struct scan s = { .runs = &all };
+	struct scan s = { .at.runs = &all };
 	int rc = open_scan(&s, task, err);
 
 	if (!rc)

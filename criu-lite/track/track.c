@@ -294,7 +294,50 @@ bool track_page_counts(const struct track_vma *v, uint64_t categories)
 
 uint64_t track_page_kinds(const struct track_vma *v)
 {
-	return v->file ? PAGE_IS_FILE : PAGE_IS_PFNZERO;
+	return v->file ? PAGE_IS_FILE | PAGE_IS_SWAPPED : PAGE_IS_PFNZERO;
+}
+
+/* The kernel's number of its own for a marker of write protection, where it shows it. */
+#define SWAP_IS_MARKER 31
+#define WP_MARKER      (SWAP_IS_MARKER | 1 << 5)
+
+static uint64_t pagemap_entry(const struct track_pages *p, uint64_t at)
+{
+	uint64_t entry = 0;
+
+	return proc_pagemap_read(p->pagemap, at, 1, &entry, NULL) < 0 ? 0 : entry;
+}
+
+/*
+ * A copy of its own, and not the file's page? Where frame numbers are hidden, a touch turns a
+ * marker into what it stands for; what cannot be read then lies behind the end of the file.
+ * Where they are not, what cannot be read counts, so that whoever reads it says so.
+ */
+static bool is_copy(const struct track_pages *p, uint64_t at)
+{
+	uint64_t entry = pagemap_entry(p, at);
+	bool hidden = !(entry & PME_PFN_MASK);
+	char byte;
+
+	if (entry & PME_UFFD_WP && !(entry & PME_PRESENT) && (entry & PME_PFN_MASK) == WP_MARKER)
+		return false;
+	if (pread(p->mem, &byte, 1, (off_t)at) != 1)
+		return !hidden;
+	return !(pagemap_entry(p, at) & PME_FILE);
+}
+
+void track_region_add(const struct track_pages *p, const struct track_vma *v,
+		      const struct page_region *r, bool written)
+{
+	if (!track_page_counts(v, r->categories))
+		return;
+	if (!v->file || !(r->categories & PAGE_IS_SWAPPED)) {
+		track_run_add(p->runs, r->start, r->end, written);
+		return;
+	}
+	for (uint64_t at = r->start; at < r->end; at += IMG_PAGE_SIZE)
+		if (is_copy(p, at))
+			track_run_add(p->runs, at, at + IMG_PAGE_SIZE, written);
 }
 
 void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written)

@@ -76,6 +76,22 @@ bool track_page_counts(const struct track_vma *v, uint64_t categories);
  */
 uint64_t track_page_kinds(const struct track_vma *v);
 
+struct page_region;
+
+/* Where a task's pages are looked at, and where those that count go. */
+struct track_pages {
+	int pagemap, mem; /* of /proc/PID; .mem for private mappings of files only */
+	struct track_runs *runs;
+};
+
+/*
+ * Add what counts of @r, a region of @v. A page of a file's mapping that is not present may be
+ * none: an armed one that was given back (MADV_DONTNEED, truncation, reclaim) leaves
+ * a marker in the page table that looks like an unwritten page in swap.
+ */
+void track_region_add(const struct track_pages *p, const struct track_vma *v,
+		      const struct page_region *r, bool written);
+
 /* Add [start, end), after all that was added before; joins a neighbour of the same kind. */
 void track_run_add(struct track_runs *r, uint64_t start, uint64_t end, bool written);
 

@@ -194,11 +194,10 @@ struct scan {
 	struct track *t;
 	struct task *task;
 	struct kept *k;
-	int pagemap;
+	struct track_pages at;
 	uint64_t wide; /* bytes: larger mappings are mostly holes */
 	bool known;    /* the parent has this task, and was armed for it */
 	struct page_regions found;
-	struct track_runs *runs;
 };
 
 /* @fresh: registered only now, so that nothing is known of it. */
@@ -207,9 +206,8 @@ static void take_regions(struct scan *s, const struct track_vma *v, bool fresh)
 	for (size_t i = 0; i < s->found.n; i++) {
 		const struct page_region *r = &s->found.v[i];
 
-		if (track_page_counts(v, r->categories))
-			track_run_add(s->runs, r->start, r->end,
-				      fresh || !s->known || r->categories & PAGE_IS_WRITTEN);
+		track_region_add(&s->at, v, r,
+				 fresh || !s->known || r->categories & PAGE_IS_WRITTEN);
 	}
 }
 
@@ -219,14 +217,14 @@ static int scan_vma(struct scan *s, const struct track_vma *v, struct err *err)
 	int rc;
 
 	s->found.n = 0;
-	rc = arm_and_look(s->pagemap, v, &s->found, err);
+	rc = arm_and_look(s->at.pagemap, v, &s->found, err);
 	if (rc == -EPERM) {
 		fresh = true;
 		rc = uffd_register(s->k->fd, v->start, v->end);
 		if (rc < 0)
 			return rc;
 		s->found.n = 0;
-		rc = arm_and_look(s->pagemap, v, &s->found, err);
+		rc = arm_and_look(s->at.pagemap, v, &s->found, err);
 	}
 	if (rc < 0)
 		return rc;
@@ -241,7 +239,7 @@ static int scan_each(struct scan *s, const struct track_vma *vma, size_t n_vma, 
 		int rc = scan_vma(s, &vma[i], err);
 
 		if (rc < 0)
-			rc = track_populated(s->task, &vma[i], 1, s->runs, err);
+			rc = track_populated(s->task, &vma[i], 1, s->at.runs, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -306,7 +304,7 @@ static void add_unwritten(struct scan *s, uint64_t start, uint64_t end, struct s
 	for (size_t i = span->at; start < end; i++) {
 		uint64_t upto = i < none->n ? lower(end, none->v[i].start) : end;
 
-		track_run_add(s->runs, start, upto, false);
+		track_run_add(s->at.runs, start, upto, false);
 		start = i < none->n ? higher(start, none->v[i].end) : end;
 	}
 }
@@ -323,7 +321,7 @@ static void take_known(struct scan *s, const struct track_vma *v, size_t *w, str
 
 		add_unwritten(s, start, r->start, span);
 		if (track_page_counts(v, r->categories))
-			track_run_add(s->runs, higher(r->start, start), end, true);
+			track_run_add(s->at.runs, higher(r->start, start), end, true);
 		start = end;
 	}
 	add_unwritten(s, start, v->end, span);
@@ -339,9 +337,10 @@ static int scan_registered(struct scan *s, const struct track_vma *v, size_t n, 
 	if (!n)
 		return 0;
 	s->found.n = 0;
-	rc = scan_guards_apart(s->pagemap, &arming_written, v->start, v[n - 1].end, &s->found, err);
+	rc = scan_guards_apart(s->at.pagemap, &arming_written, v->start, v[n - 1].end, &s->found,
+			       err);
 	if (rc < 0)
-		return track_populated(s->task, v, n, s->runs, err);
+		return track_populated(s->task, v, n, s->at.runs, err);
 	for (size_t i = 0; i < n; i++)
 		take_known(s, &v[i], &w, span);
 	return 0;
@@ -369,7 +368,7 @@ static int scan_row(struct scan *s, const struct track_vma *v, size_t n, struct 
 {
 	struct page_regions found = {};
 	struct span span = {};
-	int rc = scan_guards_apart(s->pagemap, &uncounted, v->start, v[n - 1].end, &found, err);
+	int rc = scan_guards_apart(s->at.pagemap, &uncounted, v->start, v[n - 1].end, &found, err);
 
 	if (rc < 0) {
 		rc = scan_each(s, v, n, err);
@@ -457,7 +456,7 @@ static int scan_span(struct scan *s, const struct track_vma *v, size_t n, struct
 
 	s->found.n = 0;
 	if (!rc)
-		rc = arm_and_look(s->pagemap, &span, &s->found, &why);
+		rc = arm_and_look(s->at.pagemap, &span, &s->found, &why);
 	if (rc < 0)
 		return scan_each(s, v, n, err);
 	take_regions(s, &span, true);
@@ -487,15 +486,19 @@ static int wp_scan(struct track *t, struct task *task, const struct track_vma *v
 		   struct track_runs *runs, struct err *err)
 {
 	struct wp *wp = t->own;
-	struct scan s = { .t = t, .task = task, .runs = runs };
+	struct scan s = { .t = t, .task = task, .at.runs = runs };
 	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
+	scoped_fd mem = proc_openat(task->proc, "mem", O_RDONLY);
 	int rc;
 
 	if (pagemap < 0)
 		return pagemap;
+	if (mem < 0)
+		return err_code(err, mem, "opening mem");
 	if (!n_vma)
 		return 0;
-	s.pagemap = pagemap;
+	s.at.pagemap = pagemap;
+	s.at.mem = mem;
 	s.k = find(wp, task);
 	s.known = s.k && s.k->fd >= 0 && !t->full_reason && armed_knows(t->armed, task);
 	if (s.k && is_stale(s.k, &vma[0])) {
@@ -614,14 +617,13 @@ static int wp_arm(struct track *t, struct task *task, struct batch *batch,
 {
 	scoped_fd pagemap = proc_pagemap_open(task->proc, err);
 	struct wp *wp = t->own;
-	struct scan s = { .t = t, .task = task, .pagemap = pagemap };
 	struct track_runs all = {};
+	struct scan s = { .t = t, .task = task, .at = { pagemap, -1, &all } };
 	int rc = 0;
 
 	if (pagemap < 0)
 		return pagemap;
 	give_descriptor(t, task, batch);
-	s.runs = &all;
 	s.k = find(wp, task);
 	if (s.k->fd >= 0)
 		rc = scan_all(&s, vma, n_vma, err);

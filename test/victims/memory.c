@@ -132,6 +132,47 @@ static int text_to_patch(void)
 	return 1;
 }
 
+static sigjmp_buf faulted;
+
+static void on_fault(int sig)
+{
+	siglongjmp(faulted, 1);
+}
+
+static bool can_touch(volatile char *at)
+{
+	struct sigaction sa = { .sa_handler = on_fault }, segv, bus;
+	volatile bool can = false;
+
+	SYS(sigaction(SIGSEGV, &sa, &segv));
+	SYS(sigaction(SIGBUS, &sa, &bus));
+	if (!sigsetjmp(faulted, 1)) {
+		(void)*at;
+		can = true;
+	}
+	SYS(sigaction(SIGSEGV, &segv, NULL));
+	SYS(sigaction(SIGBUS, &bus, NULL));
+	return can;
+}
+
+/* Whoever drives cuts the file after its second page meanwhile. */
+VICTIM(private_file_cut)
+{
+	enum { PAGES = 16, LEFT = 2 };
+	int fd = make_file("data", PAGES * PAGE, 9);
+	char *m = SYS(mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+
+	close(fd);
+	for (int i = 0; i < PAGES; i++)
+		CHECK(can_touch(m + i * PAGE), "page %d cannot be read", i);
+	fill(m, PAGE, 10);
+	fill(m + 5 * PAGE, PAGE, 11);
+	ready();
+	same_content(m, PAGE, 10, "written page of a private file mapping");
+	for (int i = 0; i < PAGES; i++)
+		CHECK(can_touch(m + i * PAGE) == (i < LEFT), "page %d of a file of %d", i, LEFT);
+}
+
 VICTIM(private_text)
 {
 	int (*volatile fn)(void) = text_to_patch;
@@ -393,27 +434,6 @@ VICTIM(locked)
 }
 
 /* --- guard pages ---------------------------------------------------------------------------- */
-static sigjmp_buf faulted;
-
-static void on_fault(int sig)
-{
-	siglongjmp(faulted, 1);
-}
-
-static bool can_touch(volatile char *at)
-{
-	struct sigaction sa = { .sa_handler = on_fault }, old;
-	volatile bool can = false;
-
-	SYS(sigaction(SIGSEGV, &sa, &old));
-	if (!sigsetjmp(faulted, 1)) {
-		(void)*at;
-		can = true;
-	}
-	SYS(sigaction(SIGSEGV, &old, NULL));
-	return can;
-}
-
 VICTIM(guard_pages)
 {
 	char *m = map_anon(16 * PAGE);

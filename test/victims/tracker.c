@@ -34,6 +34,8 @@ static uint64_t random_state = 88172645463325252ULL;
 /* Seen by both tasks of the tree. */
 static char *shared, *memfd_map;
 static int memfd, data_fd;
+/* What the region "file" holds, where a look at it would map its pages again; else NULL. */
+static const char *file_unseen;
 static pid_t sibling;
 
 static struct region *add_region(const char *what, char *at, size_t n)
@@ -277,6 +279,15 @@ static void way_file_dontneed(void)
 	SYS(madvise(region("file")->at, 16 * PAGE, MADV_DONTNEED));
 }
 
+/* The marks in the page table of what was armed and given back stay, as nothing looks at it. */
+static void way_file_dontneed_unseen(void)
+{
+	struct region *r = region("file");
+
+	SYS(madvise(r->at, r->n, MADV_DONTNEED));
+	file_unseen = SYS(mmap(NULL, r->n, PROT_READ, MAP_PRIVATE, data_fd, 0));
+}
+
 static void way_proc_mem(void)
 {
 	int fd = SYS(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
@@ -345,6 +356,7 @@ static const struct {
 	{ "huge-dontneed", way_huge_dontneed },
 	{ "private-file", way_private_file },
 	{ "file-dontneed", way_file_dontneed },
+	{ "file-dontneed-unseen", way_file_dontneed_unseen },
 	{ "proc-mem", way_proc_mem },
 	{ "sibling-vm-write", way_sibling_vm_write },
 	{ "sibling-shared", way_sibling_shared },
@@ -460,6 +472,13 @@ static void set_up(void)
 	add_region("memfd", memfd_map, 40 * PAGE);
 }
 
+static uint64_t region_sum(const struct region *r)
+{
+	const char *at = file_unseen && !strcmp(r->what, "file") ? file_unseen : r->at;
+
+	return checksum(0xcbf29ce484222325ULL, at, r->n);
+}
+
 static void write_sums(const char *name)
 {
 	char *path = in_dir("%s", name), line[200];
@@ -472,8 +491,7 @@ static void write_sums(const char *name)
 			n = snprintf(line, sizeof(line), "round %d\n", current_round);
 		else
 			n = snprintf(line, sizeof(line), "%s %p+%zu %016lx\n", regions[i].what,
-				     regions[i].at, regions[i].n,
-				     checksum(0xcbf29ce484222325ULL, regions[i].at, regions[i].n));
+				     regions[i].at, regions[i].n, region_sum(&regions[i]));
 		CHECK(write(fd, line, n) == n, "write %s", path);
 	}
 	close(fd);
@@ -485,6 +503,7 @@ static void do_round(int round)
 	char name[32];
 
 	current_round = round;
+	file_unseen = NULL;
 	ways[(round - 1) % N_WAYS].act();
 	snprintf(name, sizeof(name), "sum.%d", round);
 	write_sums(name);
@@ -517,6 +536,7 @@ static void rounds(void)
 			do_round(current_round + 1);
 		nap();
 	}
+	file_unseen = NULL;
 	write_sums("again"); /* here, while the frames above still hold their regions */
 }
 

@@ -1,15 +1,22 @@
-/* none.c - populated pages are found the same way with PAGEMAP_SCAN and without it. */
+/*
+ * none.c - populated pages are found the same way with PAGEMAP_SCAN and without it, and
+ * what was given back is not among them.
+ */
 #include "base/mem.h"
 #include "criu-lite/proc/pagemap.h"
 #include "criu-lite/proc/proc.h"
 #include "criu-lite/track/tracker.h"
+#include "criu-lite/track/uffd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -25,6 +32,7 @@ struct yard {
 	struct track_vma vma[N_VMAS];
 	struct task task;
 	bool scans; /* this kernel has PAGEMAP_SCAN */
+	int file;   /* what is mapped at FROM_FILE */
 };
 
 static struct yard yard;
@@ -60,12 +68,12 @@ static int setup(void **state)
 	FILE *f = tmpfile();
 
 	assert_non_null(f);
+	yard.file = fileno(f);
 	for (int i = 0; i < 8; i++)
-		assert_int_equal(pwrite(fileno(f), "x", 1, i * P), 1);
+		assert_int_equal(pwrite(yard.file, "x", 1, i * P), 1);
 	place(ANON, 16, false, -1);
-	place(FROM_FILE, 8, true, fileno(f));
+	place(FROM_FILE, 8, true, yard.file);
 	place(HOLE, (1ul << 30) / P, false, -1);
-	fclose(f);
 	yard.at[ANON][0] = yard.at[ANON][5 * P] = yard.at[ANON][6 * P] = 1;
 	sum += yard.at[FROM_FILE][2 * P]; /* the file's own page does not count */
 	(void)sum;
@@ -139,11 +147,90 @@ static void by_reading(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* --- markers ------------------------------------------------------------------- */
+
+static bool arm_file(void)
+{
+	const struct track_vma *v = &yard.vma[FROM_FILE];
+	const struct pagemap_query q = { .flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+					 .anyof = PAGE_IS_PRESENT,
+					 .return_mask = PAGE_IS_WRITTEN };
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	struct page_regions found = {};
+	int pagemap = proc_pagemap_open(yard.task.proc, NULL);
+
+	return uffd_init(uffd, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED) == 0 &&
+	       uffd_register(uffd, v->start, v->end) == 0 &&
+	       pagemap_scan(pagemap, v->start, v->end, &q, &found, NULL) == 0;
+}
+
+/* As for a user whom the kernel does not show where a page is. */
+static bool hide_frames(void)
+{
+	cap_t caps = cap_get_proc();
+	const cap_value_t admin = CAP_SYS_ADMIN;
+
+	return caps && cap_set_flag(caps, CAP_EFFECTIVE, 1, &admin, CAP_CLEAR) == 0 &&
+	       cap_set_proc(caps) == 0;
+}
+
+/* Pages 2 and 3 were armed and given back, then page 3 was cut off; page 1 is a copy. */
+static void look_at_markers(bool hidden)
+{
+	struct track_runs runs = {};
+	volatile char sum = 0;
+	uint64_t entry = 0;
+	int pagemap;
+
+	proc_open(&yard.task.proc, NULL, getpid(), NULL);
+	sum += yard.at[FROM_FILE][2 * P];
+	(void)sum;
+	yard.at[FROM_FILE][P] = yard.at[FROM_FILE][3 * P] = 1;
+	if (!arm_file() || madvise(yard.at[FROM_FILE] + 2 * P, 2 * P, MADV_DONTNEED) ||
+	    ftruncate(yard.file, 3 * P) || (hidden && !hide_frames()))
+		_exit(2);
+	pagemap = proc_pagemap_open(yard.task.proc, NULL);
+	proc_pagemap_read(pagemap, yard.vma[FROM_FILE].start + 3 * P, 1, &entry, NULL);
+	if (!(entry & PME_SWAPPED) || !(entry & PME_PFN_MASK) != hidden)
+		_exit(3);
+	if (track_populated(&yard.task, &yard.vma[FROM_FILE], 1, &runs, NULL) < 0)
+		_exit(4);
+	_exit(runs.n == 1 && is_run(&runs.run[0], FROM_FILE, 1, 1) ? 0 : 1);
+}
+
+/* In a child, as the yard is for all. */
+static void markers_are_nothing(bool hidden)
+{
+	int status;
+	pid_t pid;
+
+	if (track_wp_async.probe(NULL) < 0)
+		skip();
+	pid = fork();
+	if (!pid)
+		look_at_markers(hidden);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(ftruncate(yard.file, 8 * P), 0);
+}
+
+static void markers(void **state)
+{
+	markers_are_nothing(false);
+}
+
+static void markers_without_frames(void **state)
+{
+	markers_are_nothing(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_scan),
 		cmocka_unit_test(by_reading),
+		cmocka_unit_test(markers),
+		cmocka_unit_test(markers_without_frames),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
