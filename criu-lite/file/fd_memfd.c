@@ -142,6 +142,9 @@ static int object_add(struct file_save *s, struct task *task, const char *name, 
 	if (st->st_ino > UINT32_MAX) /* pagemap-shmem-ID has room for 32 bits */
 		return err_set(err, ERR_REFUSED, "%s: inode number %ju is not supported", link,
 			       (uintmax_t)st->st_ino);
+	/* In images the name alone tells the two apart. */
+	if (starts(link, PREFIX) && !strcmp(link + strlen(PREFIX), ANON_NAME DELETED))
+		return err_set(err, ERR_REFUSED, "a memfd named " ANON_NAME " is not supported");
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0)
 		return err_errno(err, "reading the seals of %s", link);
@@ -358,11 +361,13 @@ static int anon_create(uint64_t size, struct err *err)
 
 static unsigned int create_flags(const MemfdInodeEntry *e)
 {
+	bool executable = e->has_mode && e->mode & 0111;
 	unsigned int flags = MFD_CLOEXEC;
 
 	if (e->seals != F_SEAL_SEAL)
 		flags |= MFD_ALLOW_SEALING;
-	return flags | (e->seals & F_SEAL_EXEC ? MFD_NOEXEC_SEAL : MFD_EXEC);
+	/* The seal keeps these bits as they are, whichever way. */
+	return flags | (e->seals & F_SEAL_EXEC && !executable ? MFD_NOEXEC_SEAL : MFD_EXEC);
 }
 
 static int memfd_make(const MemfdInodeEntry *e, struct err *err)

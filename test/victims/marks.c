@@ -283,6 +283,13 @@ static long set_noexec_memfd(void)
 	return held < 0 ? -1 : fchmod(held, 0640);
 }
 
+/* A program's sealed copy of itself: with it, the kernel seals all else. */
+static long set_exec_memfd(void)
+{
+	held = memfd_create("exec", MFD_EXEC | MFD_ALLOW_SEALING);
+	return held < 0 ? -1 : fcntl(held, F_ADD_SEALS, F_SEAL_EXEC);
+}
+
 static long get_noexec_memfd(void)
 {
 	struct stat st;
@@ -353,6 +360,7 @@ static const struct {
 	{ "shared-name", set_shared_name, get_maps },
 	{ "droppable", set_droppable, get_droppable },
 	{ "noexec-memfd", set_noexec_memfd, get_noexec_memfd },
+	{ "exec-memfd", set_exec_memfd, get_noexec_memfd },
 	{ "timer-cancel", set_timer_cancel, get_timer_flags },
 	{ "folder-position", set_folder_position, get_folder_rest },
 };

@@ -330,6 +330,12 @@ static int get_huge_memfd(void)
 	return memfd_create("huge", MFD_HUGETLB);
 }
 
+/* By its link it could be shared anonymous memory. */
+static int get_zero_memfd(void)
+{
+	return memfd_create("/dev/zero", 0);
+}
+
 static int get_watch_queue(void)
 {
 	int p[2];
@@ -343,6 +349,7 @@ static const struct {
 	int (*get)(void);
 	const char *word;
 } kinds[] = {
+	{ "zero-memfd", get_zero_memfd, "memfd" },
 	{ "socketpair", get_socketpair, "socket" },
 	{ "tcp", get_tcp, "socket" },
 	{ "udp", get_udp, "socket" },
