@@ -37,8 +37,6 @@ struct chain {
 bool chain_number(const char *s, uint32_t *n);
 /* May only we and root write there? */
 int chain_check_owner(int dirfd, const char *path, struct err *err);
-/* A new random id. */
-int chain_new_id(char id[33], struct err *err);
 /* A flat directory with all that is in it. */
 int chain_remove_directory(int dirfd, const char *name, struct err *err);
 /* chain-plain.c: what chain_commit does there instead of one rename. */

@@ -61,6 +61,8 @@ int chain_dirfd(const struct chain *c);
 /* Plain: the id of the directory behind @prev, "" when another program wrote it. Else NULL. */
 const char *chain_prev_id(const struct chain *c);
 int chain_prev_dirfd(const struct chain *c); /* -1: none */
+/* A new one, random. */
+int chain_new_id(char id[33], struct err *err);
 /* 32 hexadecimal digits; "" for a directory of checkpoints that others wrote. */
 const char *chain_id(const struct chain *c);
 /* Published numbers, ascending; the array is the chain's. */

@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /* What cannot be told is no other start's either. */
 static char *boot_id(void)
@@ -25,7 +27,7 @@ static char *boot_id(void)
 	return proc_boot_id_read(&id, NULL) < 0 ? xstrdup("unknown") : id;
 }
 
-/* --- who armed last: a note of this boot, one a tree -------------------------------- */
+/* --- who armed last: a note of this boot, one a task -------------------------------- */
 
 /* Its number; 0 when it cannot be told. It never changes. */
 static unsigned long pid_namespace(void)
@@ -38,95 +40,156 @@ static unsigned long pid_namespace(void)
 	return number;
 }
 
-/*
- * Two chains of one tree would each believe their own record, and the canary
- * cannot tell them apart: every dump of ours writes to the same pages. So the
- * last one to arm leaves its name.
- */
+static char *task_name(pid_t pid, uint64_t start_time)
+{
+	return xasprintf("%lu-%d-%" PRIu64, pid_namespace(), pid, start_time);
+}
+
 char *armed_tree_name(const struct task *root)
 {
-	return xasprintf("%lu-%d-%" PRIu64, pid_namespace(), root->pid, root->start_time);
+	return task_name(root->pid, root->start_time);
 }
 
-static char *note_path(const struct task *root)
+/*
+ * Two chains of one task would each believe their own record, and the canary
+ * cannot tell them apart: every dump of ours writes to the same pages. So the
+ * last one to arm leaves its name with each task, because trees overlap. It is
+ * the target of a symbolic link: what is done in the freeze for each of a
+ * thousand tasks should be a call or two.
+ */
+static char *note_name(pid_t pid, uint64_t start_time)
 {
-	scoped char *name = armed_tree_name(root);
+	scoped char *task = task_name(pid, start_time);
 
-	return xasprintf(KEEPER_DIR "/%s.armed", name);
+	return xasprintf("%s.armed", task);
 }
 
-static char *note_text(const SdArmed *a)
+static int open_notes(struct track *t, struct err *err)
 {
-	return xasprintf("%s %u\n", a->chain_id, a->seq);
+	/* A note under another name would be missed by the next chain that looks for it. */
+	if (!pid_namespace())
+		return err_set(err, -EIO, "/proc/self/ns/pid cannot be read");
+	if (mkdir(KEEPER_DIR, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, "making " KEEPER_DIR);
+	t->notes = open(KEEPER_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return t->notes < 0 ? err_errno(err, KEEPER_DIR) : 0;
 }
 
-static bool armed_by(const SdArmed *a, const struct task *root)
+static bool note_says(int notes, const char *name, const char *want)
 {
-	scoped char *path = note_path(root), *want = a->note ? xstrdup(a->note) : note_text(a);
-	scoped_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	char text[80];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	char text[128];
+	ssize_t n = readlinkat(notes, name, text, sizeof(text));
 
-	return n == (ssize_t)strlen(want) && !memcmp(text, want, n);
+	return want && n == (ssize_t)strlen(want) && !memcmp(text, want, n);
 }
 
-/* Notes of trees that have ended, in this pid namespace, go. */
-static void sweep(DIR *dir)
+/* Before the first page is marked clean: from here no older record holds. */
+static int leave_note(const struct track *t, const struct task *task, struct err *err)
 {
+	scoped char *name = note_name(task->pid, task->start_time);
+
+	for (int tries = 0; symlinkat(t->next->note, t->notes, name) < 0; tries++) {
+		if (errno != EEXIST || tries == 9)
+			return err_errno(err, "writing " KEEPER_DIR "/%s", name);
+		unlinkat(t->notes, name, 0);
+		STEP();
+	}
+	return 0;
+}
+
+/*
+ * Ours, where the one is that the record knows. That one is taken away before it is believed:
+ * of two dumps that come at the same time, with a chain and its copy, only one gets it.
+ */
+static bool replace_note(const struct track *t, const SdArmedTask *r)
+{
+	scoped char *name = note_name((pid_t)r->pid, r->start_time);
+	scoped char *taken = xasprintf("%s.taken", name);
+	bool known = note_says(t->notes, name, t->armed->note) &&
+		     renameat(t->notes, name, t->notes, taken) == 0;
+
+	if (!known)
+		return false;
+	known = note_says(t->notes, taken, t->armed->note);
+	unlinkat(t->notes, taken, 0);
+	STEP();
+	return known && symlinkat(t->next->note, t->notes, name) == 0;
+}
+
+static bool has_ended(const SdArmedTask *r)
+{
+	scoped_proc task = NULL;
+	struct proc_stat st = {};
+	int rc = proc_open(&task, NULL, (pid_t)r->pid, NULL);
+
+	if (!rc)
+		rc = proc_stat_read(task, &st, NULL);
+	return rc < 0 ? proc_ended(rc) : st.starttime != r->start_time;
+}
+
+/*
+ * Of all tasks that the record knows: nobody armed one since, and from here on whoever looks
+ * finds that we do. Once that is so, ours must still be there when it is asked again: nobody
+ * came between.
+ */
+static void claim_notes(struct track *t)
+{
+	for (size_t i = 0; i < t->armed->n_tasks; i++) {
+		const SdArmedTask *r = t->armed->tasks[i];
+		scoped char *name = note_name((pid_t)r->pid, r->start_time);
+		bool ours =
+			t->claimed ? note_says(t->notes, name, t->next->note) : replace_note(t, r);
+
+		/* The note of one that has ended may be gone as well. */
+		if (ours || has_ended(r))
+			continue;
+		track_set_full(t, "the tracker was armed for another chain since");
+		return;
+	}
+	t->claimed = true;
+}
+
+/*
+ * Notes of tasks that have ended, in this pid namespace, go. One whose number
+ * somebody has again may stay as long as he does: that is asked by one call.
+ */
+static void sweep(int notes)
+{
+	scoped_fd fd = openat(notes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped_dir dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
+	if (!dir)
+		return;
+	fd = -1;
 	while ((e = readdir(dir))) {
-		scoped_proc task = NULL;
-		struct proc_stat st;
 		unsigned long in;
 		uint64_t start;
 		int pid, end = 0;
 
-		if (sscanf(e->d_name, "%lu-%d-%" SCNu64 ".armed%n", &in, &pid, &start, &end) != 3 ||
-		    !end || e->d_name[end] || in != pid_namespace())
-			continue;
-		if (proc_open(&task, NULL, pid, NULL) < 0 || proc_stat_read(task, &st, NULL) < 0 ||
-		    st.starttime != start)
-			unlinkat(dirfd(dir), e->d_name, 0);
+		if (sscanf(e->d_name, "%lu-%d-%" SCNu64 ".armed%n", &in, &pid, &start, &end) == 3 &&
+		    end && in == pid_namespace() && pid > 0 && kill(pid, 0) < 0 && errno == ESRCH)
+			unlinkat(notes, e->d_name, 0);
 	}
-}
-
-/* Before the first page is marked clean: from here no older record holds. */
-static int leave_note(const SdArmed *a, const struct task *root, struct err *err)
-{
-	bool known = pid_namespace();
-	scoped char *path = note_path(root), *text = note_text(a);
-	scoped_dir dir = NULL;
-	scoped_fd fd = -1;
-
-	/* A note under another name would be missed by the next chain that looks for it. */
-	if (!known)
-		return err_set(err, -EIO, "/proc/self/ns/pid cannot be read");
-	if (mkdir(KEEPER_DIR, 0700) < 0 && errno != EEXIST)
-		return err_errno(err, "making " KEEPER_DIR);
-	dir = opendir(KEEPER_DIR);
-	if (dir)
-		sweep(dir);
-	unlink(path);
-	STEP();
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		return err_errno(err, "writing %s", path);
-	return 0;
 }
 
 /* --- the record of the chain ---------------------------------------------------------- */
 
-static SdArmed *new_record(const struct track *t)
+/* Its note has a number of its own: a copy of the chain has the same id and goes on as this one. */
+static int new_record(struct track *t, struct err *err)
 {
-	SdArmed *a = xmalloc(sizeof(*a));
+	SdArmed *a = t->next = xmalloc(sizeof(*a));
+	char nonce[33];
+	int rc = chain_new_id(nonce, err);
 
 	sd_armed__init(a);
 	a->chain_id = xstrdup(t->rq.chain_id);
 	a->seq = t->rq.seq;
 	a->boot_id = boot_id();
 	a->tracker = xstrdup(t->tracker->name);
-	return a;
+	if (!rc)
+		a->note = xasprintf("%s %u %s", a->chain_id, a->seq, nonce);
+	return rc;
 }
 
 /* A plain directory is: it would have been no parent else, and its id says the rest. */
@@ -150,6 +213,8 @@ static char *mistrust(const struct track *t, const SdArmed *a)
 		return xstrdup("the machine was restarted since the last checkpoint");
 	if (strcmp(a->tracker, t->tracker->name))
 		return xasprintf("the last checkpoint used the tracker %s", a->tracker);
+	if (t->tracker->arms && !a->note)
+		return xstrdup("an older version of this program armed the tracker");
 	if (!is_published(t, a->seq))
 		return xasprintf("checkpoint %u was begun but never published", a->seq);
 	return NULL;
@@ -189,7 +254,12 @@ int armed_open(struct track *t, struct err *err)
 	SdArmed *a = NULL;
 	int rc;
 
-	t->next = new_record(t);
+	t->notes = -1;
+	rc = new_record(t, err);
+	if (!rc && t->tracker->arms)
+		rc = open_notes(t, err);
+	if (rc < 0)
+		return rc;
 	rc = read_record(t, &a, err);
 	if (rc < 0 && rc != -ENOENT && rc != -EBADMSG)
 		return rc;
@@ -207,6 +277,9 @@ int armed_open(struct track *t, struct err *err)
 	/* A tracker that arms nothing leaves the record to grow old by itself. */
 	rc = t->tracker->arms ? announce(t, err) : 0;
 	STEP();
+	/* Now, because it takes a few calls a task. */
+	if (!rc && t->tracker->arms && !t->full_reason)
+		claim_notes(t);
 	return rc;
 }
 
@@ -241,37 +314,23 @@ static int check_canary(struct track *t, const struct task *task, struct err *er
 	return rc < 0 ? rc : 0;
 }
 
-/* A note that we have left before the freeze must still be there: nobody came between. */
 static void check_root(struct track *t, const struct task *root)
 {
 	if (armed_task(t->armed, root->pid) && !armed_knows(t->armed, root))
 		track_set_full(t, "the pid %d has a new owner", root->pid);
 	else if (!armed_knows(t->armed, root))
 		track_set_full(t, "the last checkpoint was of another tree");
-	else if (!armed_by(t->early_tree ? t->next : t->armed, root))
-		track_set_full(t, "the tracker was armed for another chain since");
+	else
+		claim_notes(t);
 }
 
-/* The note comes first, as always: no older record holds once something was armed. */
 static bool begin_early(struct track *t, const struct task *root)
 {
 	check_root(t, root);
-	if (!t->full_reason && leave_note(t->next, root, NULL) < 0)
-		track_set_full(t, "no note can be left in " KEEPER_DIR);
 	if (t->full_reason)
 		return false;
 	t->early_tree = armed_tree_name(root);
 	return true;
-}
-
-/*
- * The note stays. To put the old one back might overwrite that of another chain, which
- * came meanwhile and armed: it may be why this dump was given up.
- */
-void armed_undo_early(struct track *t)
-{
-	free(t->found->note);
-	t->found->note = note_text(t->next);
 }
 
 bool armed_early(struct track *t, const struct task *task, uint64_t *canary)
@@ -320,7 +379,9 @@ int armed_note(struct track *t, const struct task *task, uint64_t canary, struct
 	r->canary = canary;
 	a->tasks = xreallocarray(a->tasks, a->n_tasks + 1, sizeof(*a->tasks));
 	a->tasks[a->n_tasks++] = r;
-	return t->tracker->arms && !task->parent ? leave_note(a, task, err) : 0;
+	if (!t->tracker->arms || (t->claimed && !t->full_reason && armed_knows(t->armed, task)))
+		return 0;
+	return leave_note(t, task, err);
 }
 
 /* What it says stays: writing is what counts. */
@@ -346,15 +407,29 @@ int armed_set_canaries(struct track *t, struct tree *tree, struct err *err)
 	return rc;
 }
 
+/*
+ * Our notes stay. To put the old ones back might overwrite those of another chain, which
+ * came meanwhile and armed: it may be why this dump was given up.
+ */
+static int put_back(struct track *t, struct err *err)
+{
+	if (t->claimed) {
+		free(t->found->note);
+		t->found->note = xstrdup(t->next->note);
+	}
+	return chain_armed_write(t->rq.plain ? t->rq.parent_dirfd : t->rq.chain_dirfd, t->found,
+				 err);
+}
+
 int armed_close(struct track *t, bool published, struct err *err)
 {
-	int before = t->rq.plain ? t->rq.parent_dirfd : t->rq.chain_dirfd;
-
+	if (t->tracker->arms)
+		sweep(t->notes);
 	/* A plain directory has no record where nothing is armed. */
 	if (published && (t->tracker->arms || !t->rq.plain))
 		return chain_armed_write(t->rq.chain_dirfd, t->next, err);
 	if (!published && t->tracker->arms && !t->scanned && !t->early_tree && t->found)
-		return chain_armed_write(before, t->found, err);
+		return put_back(t, err);
 	return 0;
 }
 
@@ -364,4 +439,6 @@ void armed_release(struct track *t)
 		sd_armed__free_unpacked(t->found, NULL);
 	if (t->next)
 		sd_armed__free_unpacked(t->next, NULL);
+	if (t->notes >= 0)
+		close(t->notes);
 }

@@ -13,18 +13,18 @@
 
 #include "criu-lite/track/tracker.h"
 
-/* Read the record; set t->armed, or say in @t why the dump is full. Then write "arming". */
+/*
+ * Read the record; set t->armed, or say in @t why the dump is full. Then write "arming", and
+ * replace the notes of the tasks that the record knows.
+ */
 int armed_open(struct track *t, struct err *err);
-/* The frozen tree against the record: owner of the root's pid, canaries. */
+/* The frozen tree against the record: owner of the root's pid, notes, canaries. */
 int armed_check(struct track *t, struct tree *tree, struct err *err);
 /*
  * Before the freeze, the root first: may @task be armed now, its pages written since the parent
  * being told apart from the others? Then @canary is its canary, which stays as it is (0: it has none).
  */
 bool armed_early(struct track *t, const struct task *task, uint64_t *canary);
-/* Nothing is armed any more for the checkpoint that was begun: the record will vouch for the last
- * one again, as long as the note is the one that was left for this one. */
-void armed_undo_early(struct track *t);
 /* Is @task, with this start time, one that the record's arming covered? */
 bool armed_knows(const SdArmed *armed, const struct task *task);
 /* What a record says of a task; NULL: nothing. */
@@ -38,7 +38,8 @@ int armed_note(struct track *t, const struct task *task, uint64_t canary, struct
 char *armed_tree_name(const struct task *root);
 /* Rewrite the canaries of all that were noted. */
 int armed_set_canaries(struct track *t, struct tree *tree, struct err *err);
-/* The final record; or, when nothing was scanned, the one that was there. */
+/* The final record; or, when nothing is armed for this one, the one that was there: it vouches
+ * for the last checkpoint again, as long as the notes are those that were left for this one. */
 int armed_close(struct track *t, bool published, struct err *err);
 void armed_release(struct track *t);
 

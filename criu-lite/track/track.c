@@ -260,7 +260,6 @@ static void undo_early(struct track *t)
 {
 	if (!t->early_tree || t->scanned || !t->tracker->undo_early(t))
 		return;
-	armed_undo_early(t);
 	free(t->early_tree);
 	t->early_tree = NULL;
 }

@@ -50,7 +50,9 @@ struct track {
 	SdArmed *armed;	  /* the same, if it can be trusted; else NULL */
 	SdArmed *next;	  /* what will be written: tasks are added by armed_note */
 	uint32_t parent;  /* what an increment would be based on; 0: nothing */
-	char *early_tree; /* owned: armed in part before the freeze, the note is ours already */
+	char *early_tree; /* owned: armed in part before the freeze */
+	int notes;	  /* KEEPER_DIR, if the tracker arms */
+	bool claimed;	  /* the notes of all tasks that .armed knows are ours already */
 	bool scanned;	  /* from here the old record is worth nothing */
 	void *own;
 };
