@@ -454,6 +454,22 @@ case_changed_mode()
 	comes_back "$dir/a" --skip-file-rwx-check
 }
 
+# The tree has ended, its checkpoint is whole: that is no failed dump, whatever comes behind it.
+case_told_in_vain()
+{
+	images a w
+	mount -t tmpfs -o size=64k none "$dir/w" || fail "mount"
+	dd if=/dev/zero of="$dir/w/fill" bs=1k 2>/dev/null
+	start_victim anon pages=10
+	cl dump -R -t $pid -D "$dir/a" -W "$dir/w"
+	grep -q "whole, but: stats-dump: .*No space" "$dir/said" || fail "$(cat "$dir/said")"
+	cl dump -t $pid -D "$dir/a" -W "$dir/w" --pidfile "$dir/none/pid" --status-fd 1
+	grep -q "whole, but: .*none/pid: No such" "$dir/said" || fail "$(cat "$dir/said")"
+	gone
+	umount "$dir/w"
+	comes_back "$dir/a"
+}
+
 case_dedup()
 {
 	images 1 2

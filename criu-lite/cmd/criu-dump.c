@@ -104,12 +104,23 @@ static void warn_of_pipes(const struct dumping *d, const SdCheckpoint *c)
 				 c->outside[i], c->outside[i]);
 }
 
-/* The checkpoint stands: what cannot be told about it does not undo it, but is a failure. */
-static int tell(const struct dumping *d, const SdCheckpoint *c, struct err *err)
+static void say_failed(int rc, const struct err *err)
+{
+	if (rc < 0)
+		say_error("the checkpoint is whole, but: %s",
+			  err->text[0] ? err->text : strerror(-rc));
+}
+
+/*
+ * The checkpoint stands, and the tree may have ended: what cannot be told about it is said, and
+ * changes nothing. Who is told of a failure believes that the tree goes on.
+ */
+static void tell(const struct dumping *d, const SdCheckpoint *c)
 {
 	const struct criu_args *a = d->run.args;
-	int rc = criu_stats_dump(c, criu_on(a, "display-stats"), err);
+	struct err err = {};
 
+	say_failed(criu_stats_dump(c, criu_on(a, "display-stats"), &err), &err);
 	if (c->full_reason)
 		say_warn("every page was written, whatever the parent has: %s", c->full_reason);
 	for (size_t i = 0; i < c->n_untracked; i++)
@@ -119,11 +130,11 @@ static int tell(const struct dumping *d, const SdCheckpoint *c, struct err *err)
 	say_info("%llu pages written, %llu in the parent, tracker %s",
 		 (unsigned long long)c->pages_written, (unsigned long long)c->pages_parent,
 		 c->tracker);
-	if (!rc)
-		rc = criu_write_pidfile(&d->run, d->dump.pid, err);
-	if (!rc && criu_on(a, "auto-dedup"))
-		rc = criu_dedup_parents(d->run.images, err);
-	return rc;
+	err = (struct err) {};
+	say_failed(criu_write_pidfile(&d->run, d->dump.pid, &err), &err);
+	err = (struct err) {};
+	if (criu_on(a, "auto-dedup"))
+		say_failed(criu_dedup_parents(d->run.images, &err), &err);
 }
 
 static int work(struct dumping *d, const struct criu_args *a, bool memory_only, struct err *err)
@@ -141,11 +152,10 @@ static int work(struct dumping *d, const struct criu_args *a, bool memory_only, 
 		rc = dump(&d->dump, &made, err);
 	if (rc < 0)
 		return rc;
-	rc = tell(d, made, err);
+	tell(d, made);
 	sd_checkpoint__free_unpacked(made, NULL);
-	if (!rc)
-		criu_tell_ready(&d->run);
-	return rc;
+	criu_tell_ready(&d->run);
+	return 0;
 }
 
 int criu_dump(const struct criu_args *args, bool memory_only)
