@@ -322,6 +322,10 @@ static int describe(struct story *d, SdCheckpoint *c, struct err *err)
 	c->shared_parent = d->saver.shared.parent;
 	c->outside = d->files.outside;
 	c->n_outside = d->files.n_outside;
+	c->fifos_awaited = d->files.awaited;
+	c->n_fifos_awaited = d->files.n_awaited;
+	d->files.awaited = NULL;
+	d->files.n_awaited = d->files.cap_awaited = 0;
 	d->files.outside = NULL;
 	d->files.n_outside = d->files.cap_outside = 0;
 	count_tree(d, c);

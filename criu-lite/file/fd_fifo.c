@@ -52,6 +52,14 @@ static const RegFileEntry *reg_of(const struct file_build *b, const FileEntry *e
 	return reg && reg->type == FD_TYPES__REG ? reg->reg : NULL;
 }
 
+static bool awaited(const struct file_build *b, uint32_t pipe_id)
+{
+	for (size_t i = 0; i < b->n_awaited; i++)
+		if (b->awaited[i] == pipe_id)
+			return true;
+	return false;
+}
+
 static int fifo_load(struct file_build *b, struct err *err)
 {
 	for (size_t i = 0; i < b->n_entries; i++) {
@@ -62,7 +70,8 @@ static int fifo_load(struct file_build *b, struct err *err)
 		if (!reg_of(b, e))
 			return err_set(err, -EBADMSG, "files.img: FIFO %u has no path", e->id);
 		if (b->state->slot[i].rows)
-			pipe_ends_expect(&b->state->fifos, e->fifo->pipe_id, reg_of(b, e)->flags);
+			pipe_ends_expect(&b->state->fifos, e->fifo->pipe_id, reg_of(b, e)->flags,
+					 awaited(b, e->fifo->pipe_id));
 	}
 	return pipe_ends_load(b->state->fifos, b->dirfd, "fifo-data.img", err);
 }

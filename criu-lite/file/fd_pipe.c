@@ -52,7 +52,7 @@ static int pipe_load(struct file_build *b, struct err *err)
 		const FileEntry *e = b->state->slot[i].e;
 
 		if (e->type == FD_TYPES__PIPE && b->state->slot[i].rows)
-			pipe_ends_expect(&b->state->pipes, e->pipe->pipe_id, e->pipe->flags);
+			pipe_ends_expect(&b->state->pipes, e->pipe->pipe_id, e->pipe->flags, false);
 	}
 	return pipe_ends_load(b->state->pipes, b->dirfd, "pipes-data.img", err);
 }

@@ -459,6 +459,9 @@ void files_save_release(struct file_save *s)
 	for (size_t i = 0; i < s->n_outside; i++)
 		free(s->outside[i]);
 	free(s->outside);
+	free(s->awaited);
+	s->awaited = NULL;
+	s->n_awaited = s->cap_awaited = 0;
 	s->outside = NULL;
 	s->n_outside = s->cap_outside = 0;
 	if (s->state) {

@@ -39,6 +39,8 @@ struct file_save {
 	bool pipes_outside; /* all pipes, declared or not */
 	char **outside;	    /* out: names of those pipes */
 	size_t n_outside, cap_outside;
+	uint32_t *awaited; /* out: pipe_id of FIFOs whose readers have not seen a writer yet */
+	size_t n_awaited, cap_awaited;
 	FileEntry **entry;
 	size_t n_entries, cap_entries;
 	struct file_save_state *state; /* state.h; made on first use */
@@ -97,6 +99,8 @@ struct file_build {
 	size_t n_given;
 	const char *const *outside;
 	size_t n_outside;
+	const uint32_t *awaited; /* as in struct file_save */
+	size_t n_awaited;
 	FileEntry **entry;
 	size_t n_entries;
 	struct file_build_state *state;

@@ -14,6 +14,7 @@ struct pipe_base {
 	uint32_t pipe_id, left;
 	int fd[2];
 	bool made, given[2];
+	bool awaited;  /* a FIFO: opened for writing by nobody while its readers are opened */
 	bool outside;  /* somebody else's: each description is opened anew */
 	bool packets;  /* what was in it are packets: O_DIRECT in pipe(2) */
 	uint32_t size; /* 0: the kernel's default */
@@ -33,11 +34,13 @@ struct pipes_build {
 
 /* --- loading --------------------------------------------------------------------------- */
 
-void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t flags)
+void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t flags, bool awaited)
 {
-	struct pipe_base one = {
-		.pipe_id = pipe_id, .left = 1, .fd = { -1, -1 }, .packets = flags & O_DIRECT
-	};
+	struct pipe_base one = { .pipe_id = pipe_id,
+				 .left = 1,
+				 .fd = { -1, -1 },
+				 .packets = flags & O_DIRECT,
+				 .awaited = awaited };
 
 	if (!*pipes) {
 		*pipes = xcalloc(1, sizeof(**pipes));
@@ -242,6 +245,18 @@ static void close_base(struct pipe_base *base)
 	base->fd[0] = base->fd[1] = -1;
 }
 
+/* Whoever opens it while somebody can write is told of a hangup when that one goes. */
+static int leave_to_readers(struct pipe_base *base, const char *name, struct err *err)
+{
+	int keep = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+	if (keep < 0)
+		return err_errno(err, "%s: open", name);
+	close_base(base);
+	base->fd[0] = keep;
+	return 0;
+}
+
 static int make(const struct pipes_build *s, struct pipe_base *base, const struct pipe_from *from,
 		struct err *err)
 {
@@ -257,6 +272,8 @@ static int make(const struct pipes_build *s, struct pipe_base *base, const struc
 		if (!rc)
 			rc = fill(s, base, err);
 	}
+	if (!rc && base->awaited && !base->outside)
+		rc = leave_to_readers(base, from->path, err);
 	if (rc < 0)
 		close_base(base);
 	base->made = rc == 0;
@@ -269,15 +286,17 @@ static int reopen(const struct pipe_base *base, const char *path, uint32_t flags
 		  struct err *err)
 {
 	char name[32];
+	uint32_t now;
 
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", base->fd[0]);
 	if (!path)
 		flags &= ~O_NOFOLLOW;
-	/* open(2) takes O_DIRECT for the disk's. */
-	*fd = open(path ? path : name, (flags & ~O_DIRECT) | O_CLOEXEC | O_NOCTTY);
+	/* open(2) takes O_DIRECT for the disk's, and might wait for the other end. */
+	now = (flags & ~O_DIRECT) | (base->awaited ? O_NONBLOCK : 0);
+	*fd = open(path ? path : name, now | O_CLOEXEC | O_NOCTTY);
 	if (*fd < 0)
 		return err_errno(err, "%s: open", path ? path : "pipe");
-	if (!(flags & O_DIRECT) || fcntl(*fd, F_SETFL, flags) == 0)
+	if (now == flags || fcntl(*fd, F_SETFL, flags) == 0)
 		return 0;
 	close(*fd);
 	*fd = -1;

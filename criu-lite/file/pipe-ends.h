@@ -28,8 +28,11 @@ int pipe_ends_settle(struct file_save *s, struct pipes_save *pipes, const char *
 int pipe_ends_write(const struct pipes_save *pipes, int dirfd, const char *image, struct err *err);
 void pipe_ends_save_release(struct pipes_save **pipes);
 
-/* A description of @pipe_id with these open flags that pipe_ends_open will be called for. */
-void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t flags);
+/*
+ * A description of @pipe_id with these open flags that pipe_ends_open will be called for.
+ * @awaited: a FIFO that no writer has come to since its readers opened it.
+ */
+void pipe_ends_expect(struct pipes_build **pipes, uint32_t pipe_id, uint32_t flags, bool awaited);
 /* After all expectations: read what was in them. A missing image means: nothing. */
 int pipe_ends_load(struct pipes_build *pipes, int dirfd, const char *image, struct err *err);
 /*

@@ -19,6 +19,7 @@ struct pipe_seen {
 	ino_t ino;
 	uint32_t pipe_id;
 	bool fifo;
+	bool visited; /* a description can write, or has seen a writer come and go */
 	bool outside; /* strangers have it too, and may */
 	/* One descriptor for either end, if the tree has any. */
 	const struct task *task[2];
@@ -94,6 +95,15 @@ static void note_end(struct pipe_seen *p, enum end end, const struct fd_look *l)
 	p->fd[end] = l->fd;
 }
 
+/* A reader that no writer has come to yet is not told of a hangup. */
+static bool awaits(const struct fd_look *l)
+{
+	struct pollfd p = { .fd = l->copy };
+
+	return (l->info->flags & O_ACCMODE) == O_RDONLY && poll(&p, 1, 0) >= 0 &&
+	       !(p.revents & POLLHUP);
+}
+
 void pipe_ends_see(struct pipes_save **pipes, const struct fd_look *l, uint32_t *pipe_id)
 {
 	uint32_t mode = l->info->flags & O_ACCMODE;
@@ -108,6 +118,8 @@ void pipe_ends_see(struct pipes_save **pipes, const struct fd_look *l, uint32_t 
 		note_end(p, READ_END, l);
 	if (mode != O_RDONLY)
 		note_end(p, WRITE_END, l);
+	if (p->fifo && !p->visited)
+		p->visited = !awaits(l);
 	*pipe_id = p->pipe_id;
 }
 
@@ -309,8 +321,13 @@ int pipe_ends_settle(struct file_save *s, struct pipes_save *pipes, const char *
 {
 	int rc = 0;
 
-	for (size_t i = 0; pipes && !rc && i < pipes->n; i++)
+	for (size_t i = 0; pipes && !rc && i < pipes->n; i++) {
+		const struct pipe_seen *p = pipes->pipe[i];
+
 		rc = settle_one(s, pipes, pipes->pipe[i], what, err);
+		if (p->fifo && !p->visited && !p->outside)
+			ARRAY_PUSH(s->awaited, s->n_awaited, s->cap_awaited, p->pipe_id);
+	}
 	return rc;
 }
 

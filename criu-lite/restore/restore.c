@@ -42,6 +42,8 @@ static void set_builder(struct story *s)
 		.n_given = s->opt->n_given,
 		.outside = s->loaded.info ? (const char *const *)s->loaded.info->outside : NULL,
 		.n_outside = s->loaded.info ? s->loaded.info->n_outside : 0,
+		.awaited = s->loaded.info ? s->loaded.info->fifos_awaited : NULL,
+		.n_awaited = s->loaded.info ? s->loaded.info->n_fifos_awaited : 0,
 	};
 	s->builder = (struct builder) {
 		.tree = &s->loaded.tree,

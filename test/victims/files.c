@@ -266,6 +266,36 @@ VICTIM(fifo)
 	CHECK(read(both, &c, 1) == 1 && c == 'k', "the FIFO's ends are apart");
 }
 
+static int hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return SYS(poll(&p, 1, 0)) && p.revents & POLLHUP;
+}
+
+/* Whether its readers have seen a writer: poll tells them apart, though read does not. */
+VICTIM(fifo_readers)
+{
+	int r[2], w, flags, seen = param("seen", 0);
+
+	SYS(mkfifo(in_dir("fifo"), 0644));
+	r[0] = SYS(open(in_dir("fifo"), O_RDONLY | O_NONBLOCK));
+	r[1] = SYS(open(in_dir("fifo"), O_RDONLY | O_NONBLOCK));
+	flags = SYS(fcntl(r[0], F_GETFL));
+	SYS(fcntl(r[1], F_SETFL, flags & ~O_NONBLOCK));
+	if (seen)
+		close(SYS(open(in_dir("fifo"), O_WRONLY)));
+	ready();
+	CHECK(hung_up(r[0]) == seen && hung_up(r[1]) == seen, "POLLHUP: %d", hung_up(r[0]));
+	same_flags(r[0], flags);
+	same_flags(r[1], flags & ~O_NONBLOCK);
+	w = SYS(open(in_dir("fifo"), O_WRONLY));
+	put_bytes(w, 100, 5);
+	expect_bytes(r[1], 100, 5);
+	close(w);
+	CHECK(hung_up(r[0]) && hung_up(r[1]), "no POLLHUP after a writer");
+}
+
 /* --- the small kinds --------------------------------------------------------------------- */
 VICTIM(eventfd)
 {
