@@ -108,6 +108,52 @@ case_mapped_file_cut()
 	done
 }
 
+# A read goes past all caches into pages that are pinned, and so takes no fault when it comes to its end
+# after those pages were armed and read: read_during_dump DIRECT HOW
+read_during_dump()
+{
+	mkdir "$dir/mnt"
+	"$BUILD/test/held" "$dir/mnt" "$dir" $2 &
+	server=$!
+	wait_file "$dir/held.ready" $server || { wait $server; exit; }
+	start_victim held-read direct="$1"
+	dump --tracker wp-async
+	touch "$dir/step"
+	wait_file "$dir/held.reading" "$pid" || fail "it ended"
+	dump --tracker wp-async &
+	dumper=$!
+	until grep -q '^TracerPid:	[1-9]' "/proc/$pid/status"; do # what is read early was read
+		kill -0 $dumper || fail "no freeze"
+		sleep 0.01
+	done
+	[ -e "$dir/did" ] && fail "the read is over"
+	touch "$dir/held.go"
+	wait $dumper || fail "sd-dump: exit status $?"
+	wait_file "$dir/did" "$pid" || fail "it ended"
+	dump --tracker wp-async --kill
+	gone
+	restored --at 3
+	restored --at 2
+	kill $server
+	wait $server
+	return 0
+}
+
+case_read_during_dump_direct()
+{
+	read_during_dump 1 ''
+}
+
+case_read_during_dump_by_fuse()
+{
+	read_during_dump 0 direct
+}
+
+case_read_during_dump_cached()
+{
+	read_during_dump 0 ''
+}
+
 case_file_gone()
 {
 	start_victim regular

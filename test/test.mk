@@ -27,9 +27,9 @@ compat: $(BUILD)/test/unit/cmd/criu_compat
 VICTIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(filter -Werror,$(CFLAGS)) -O1 -g -I. -pthread
 TESTBIN	= $(BUILD)/test
 VICTIMS	= $(wildcard test/victims/*.c)
-TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/without $(TESTBIN)/peak $(TESTBIN)/soft-dirty $(TESTBIN)/adopt
+TOOLS	= $(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/without $(TESTBIN)/peak $(TESTBIN)/held $(TESTBIN)/soft-dirty $(TESTBIN)/adopt
 
-$(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/without $(TESTBIN)/peak: $(TESTBIN)/%: test/lib/%.c
+$(TESTBIN)/run $(TESTBIN)/nsinit $(TESTBIN)/without $(TESTBIN)/peak $(TESTBIN)/held: $(TESTBIN)/%: test/lib/%.c
 	@mkdir -p $(@D)
 	$(CC) $(VICTIM_CFLAGS) -o $@ $<
 

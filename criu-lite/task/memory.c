@@ -212,15 +212,16 @@ static uint64_t precopy_one(struct saver *s, const struct busy *b, uint64_t most
 	scoped_proc dir = NULL;
 	struct task task = { .pid = b->pid, .start_time = b->start_time };
 	struct proc_stat st;
-	uint64_t read, written;
+	uint64_t read, left, armed, written;
 
 	if (proc_open(&dir, NULL, b->pid, NULL) < 0 || proc_stat_read(dir, &st, NULL) < 0 ||
 	    st.starttime != b->start_time)
 		return 0;
 	task.proc = dir;
-	read = precopy_task(m->precopy, s->track, &task, most);
-	written = track_expect(s->track, dir, read > 0 && read < most);
-	m->expected += (written < b->pages ? written : b->pages) * PAGE_SIZE;
+	read = precopy_task(m->precopy, s->track, &task, most, &left);
+	armed = read + left;
+	written = track_expect(s->track, dir, armed > 0 && armed < most);
+	m->expected += (written < b->pages ? written : b->pages) * PAGE_SIZE + left;
 	return read;
 }
 

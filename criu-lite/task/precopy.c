@@ -2,6 +2,7 @@
 #include "criu-lite/task/precopy.h"
 #include "base/mem.h"
 #include "criu-lite/proc/proc.h"
+#include "criu-lite/task/direct.h"
 #include "criu-lite/task/memory_vma.h"
 
 #include <fcntl.h>
@@ -54,14 +55,14 @@ static void note_zeros(struct precopied *c, size_t at, size_t len)
 		c->zero[at / PAGE_SIZE] = page_is_zero(c->bytes + at);
 }
 
-/* Without memory for it nothing is read, but all of it is in a run. */
+/* Without @mem, or memory for it, nothing is read, but all of it is in a run. */
 static uint64_t read_runs(struct precopied *c, int mem, const struct track_runs *runs)
 {
 	size_t at = 0;
 
 	for (size_t i = 0; i < runs->n; i++)
 		c->len += runs->run[i].end - runs->run[i].start;
-	c->bytes = map_huge(c->len);
+	c->bytes = mem < 0 ? NULL : map_huge(c->len);
 	c->zero = xcalloc(c->len / PAGE_SIZE, sizeof(*c->zero));
 	for (size_t i = 0; i < runs->n; i++) {
 		const struct track_run *r = &runs->run[i];
@@ -75,20 +76,27 @@ static uint64_t read_runs(struct precopied *c, int mem, const struct track_runs 
 	return at;
 }
 
-uint64_t precopy_task(struct precopy *p, struct track *t, const struct task *task, uint64_t most)
+uint64_t precopy_task(struct precopy *p, struct track *t, const struct task *task, uint64_t most,
+		      uint64_t *left)
 {
 	scoped_fd mem = proc_openat(task->proc, "mem", O_RDONLY);
 	struct track_runs runs = {};
 	struct precopied *c;
 	uint64_t bytes;
 
+	*left = 0;
 	track_early(t, task, most / PAGE_SIZE, &runs);
 	if (!runs.n)
 		return 0;
 	c = xcalloc(1, sizeof(*c));
 	c->pid = task->pid;
 	c->start_time = task->start_time;
-	bytes = read_runs(c, mem, &runs);
+	/*
+	 * Asked behind arming and before reading: a read that was begun before the one
+	 * has ended before the other, or is still going on, and its descriptor there.
+	 */
+	bytes = read_runs(c, reads_directly(task->proc) ? -1 : mem, &runs);
+	*left = c->len - bytes;
 	ARRAY_PUSH(p->task, p->n, p->cap, c);
 	track_runs_release(&runs);
 	return bytes;

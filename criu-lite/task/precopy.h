@@ -27,8 +27,12 @@ struct precopy_run {
 };
 
 struct precopy *precopy_new(void);
-/* At most @most bytes of @task (pid, start_time, proc). Returns the bytes read. */
-uint64_t precopy_task(struct precopy *p, struct track *t, const struct task *task, uint64_t most);
+/*
+ * At most @most bytes of @task (pid, start_time, proc). Returns the bytes read; *@left: bytes that
+ * were armed as well, but are to be read in the freeze.
+ */
+uint64_t precopy_task(struct precopy *p, struct track *t, const struct task *task, uint64_t most,
+		      uint64_t *left);
 const struct precopied *precopy_find(const struct precopy *p, const struct task *task);
 /* NULL, also for @c NULL: none. */
 const struct precopy_run *precopy_at(const struct precopied *c, uint64_t vaddr);

@@ -214,6 +214,8 @@ static bool condition_holds(const char *condition)
 		return !names_vmas();
 	if (!strcmp(condition, "nowatchqueues"))
 		return !has_watch_queues();
+	if (!strcmp(condition, "nofuse"))
+		return access("/dev/fuse", R_OK | W_OK) < 0;
 	fprintf(stderr, "run: skip list: unknown condition %s\n", condition);
 	exit(2);
 }

@@ -86,6 +86,24 @@ VICTIM(other_mount)
 	CHECK(lseek(fd, 0, SEEK_CUR) == 7, "position lost");
 }
 
+/* In a read that ends when somebody says so, into pages that were written just before. */
+VICTIM(held_read)
+{
+	enum { PAGES = 512, READ = 16 * PAGE };
+	int fd = SYS(open(in_dir("mnt/data"), O_RDONLY | (param("direct", 0) ? O_DIRECT : 0)));
+	char *m = map_anon(PAGES * PAGE);
+
+	fill(m, PAGES * PAGE, 3);
+	announce();
+	wait_mark("step");
+	fill(m, READ, 4);
+	CHECK(pread(fd, m, READ, 0) == READ, "pread");
+	mark("did");
+	wait_go();
+	for (int i = 0; i < READ; i++)
+		CHECK(m[i] == 'F', "byte %d is not what was read", i);
+}
+
 VICTIM(directory)
 {
 	int fd, path_fd;
