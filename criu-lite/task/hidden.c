@@ -1,7 +1,7 @@
 /*
  * hidden.c - what nobody but the thread itself can find out, and no kind can bring
  * back: keyrings of its own, io_uring without descriptor or mapping, a local descriptor
- * table. Refused by name.
+ * table, whom it traces. Refused by name.
  */
 #include "base/mem.h"
 #include "criu-lite/task/kinds.h"
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <linux/keyctl.h>
+#include <sys/wait.h>
 
 static const struct {
 	const char *ask, *name;
@@ -122,4 +123,39 @@ const struct task_kind kind_ldt = {
 	.name = "local descriptor table",
 	.ask = ldt_ask,
 	.save = ldt_save,
+};
+
+/* --- whom it traces ------------------------------------------------------------------------ */
+
+/* Tracees are waited for like children, by any thread; nothing is taken away. */
+static uint64_t tracees_ask(struct thread *t, struct plan *p)
+{
+	return plan_add(p, PLAN_MAY, "ask for tracees", SYS_waitid, P_ALL, 0, 0,
+			WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL, 0);
+}
+
+static bool has_children(const struct tree *tree, const struct task *of)
+{
+	const struct task *task;
+
+	for_each_task (task, tree)
+		if (task->parent == of)
+			return true;
+	return false;
+}
+
+/* Of one that has children the answer says nothing. Those of the tree that are traced are refused. */
+static int tracees_save(struct saver *s, struct thread *t, struct plan *p, uint64_t asked,
+			struct err *err)
+{
+	if (plan_ret(p, asked) == 0 && !has_children(s->tree, t->task))
+		refuse(s->refusals, "task %d: it traces a task outside of the tree (ptrace)",
+		       t->task->pid);
+	return 0;
+}
+
+const struct task_kind kind_tracees = {
+	.name = "tracees",
+	.ask = tracees_ask,
+	.save = tracees_save,
 };

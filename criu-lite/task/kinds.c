@@ -28,6 +28,7 @@ const struct task_kind *const task_kinds[] = {
 	&kind_keyrings,
 	&kind_rings,
 	&kind_ldt,
+	&kind_tracees,
 	&kind_protection_keys,
 	&kind_landlock,
 	/* STAGE_EARLY */

@@ -39,6 +39,7 @@ extern const struct task_kind kind_io_flusher;
 extern const struct task_kind kind_keyrings;
 extern const struct task_kind kind_rings;
 extern const struct task_kind kind_ldt;
+extern const struct task_kind kind_tracees;
 extern const struct task_kind kind_protection_keys;
 extern const struct task_kind kind_landlock;
 extern const struct task_kind kind_mempolicy;

@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -201,6 +202,11 @@ static int set_memfd_elsewhere(void)
 	return 0;
 }
 
+static int set_tracee_elsewhere(void)
+{
+	return ptrace(PTRACE_SEIZE, leave_an_outsider(), NULL, NULL) ? -1 : 0;
+}
+
 /* It leads a session that has a terminal, and has no descriptor of that: somebody else keeps it. */
 static int set_controlling_terminal(void)
 {
@@ -237,6 +243,7 @@ static const struct {
 	{ "dispatch", set_dispatch, "dispatch" },
 	{ "thread-keyring", set_thread_keyring, "keyring" },
 	{ "process-keyring", set_process_keyring, "keyring" },
+	{ "tracee-elsewhere", set_tracee_elsewhere, "traces" },
 	{ "ldt", set_ldt, "local descriptor table" },
 	{ "time-namespace", set_time_namespace, "time_for_children" },
 	{ "pid-namespace", set_pid_namespace, "pid_for_children" },
