@@ -216,6 +216,39 @@ case_without_rights()
 	restored
 }
 
+# A shell that waits for its program: the root has few pages, and is not armed early.
+case_large_child()
+{
+	: >"$dir/out"
+	setsid sh -c '"$0" anon "$1" pages=2000; :' "$BUILD/test/victim" "$dir" </dev/null >>"$dir/out" 2>&1 &
+	pid=$!
+	wait_file "$dir/ready" $pid
+	dump
+	for i in 2 3; do
+		dump --json >"$dir/json"
+		[ "$(jq .full_reason "$dir/json")" = null ] && [ "$(jq .pages_written "$dir/json")" -lt 1000 ] ||
+			fail "dump $i: $(cat "$dir/json")"
+	done
+	dump_that_is_refused
+	dump --json >"$dir/json"
+	[ "$(jq .full_reason "$dir/json")" = null ] || fail "after one that was refused: $(cat "$dir/json")"
+	name=large-child
+	end_victim
+}
+
+# Refused when it is armed early already: somebody traces a task.
+dump_that_is_refused()
+{
+	child=$(cat "/proc/$pid/task/$pid/children")
+	strace -q -e trace=none -e signal=none -o /dev/null -p "${child% }" &
+	tracer=$!
+	until grep -q "^TracerPid:	$tracer" "/proc/${child% }/status"; do sleep 0.01; done
+	"$BUILD/sd-dump" -q -D "$ckpt" "$pid" 2>"$dir/said" && fail "a traced task was dumped"
+	grep -q "traced by" "$dir/said" || fail "$(cat "$dir/said")"
+	kill $tracer
+	wait $tracer
+}
+
 # Without room for a descriptor its writes are not tracked, which is said; with room they are.
 case_cannot_be_tracked()
 {

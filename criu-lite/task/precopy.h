@@ -5,7 +5,7 @@
  * pages are read while the task runs. Those that it does not write again until it is
  * frozen (the tracker knows) are saved from here, and are not touched in the window.
  *
- *	precopy_task(p, track, task, most)	before the freeze, the root first
+ *	precopy_task(p, track, task, most)	before the freeze
  *	precopy_find(p, task)			frozen: what there is of it; NULL: nothing
  *	precopy_at(c, vaddr)			the run that holds vaddr or the first behind it
  *

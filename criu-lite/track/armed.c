@@ -324,12 +324,17 @@ static void check_root(struct track *t, const struct task *root)
 		claim_notes(t);
 }
 
-static bool begin_early(struct track *t, const struct task *root)
+/* The keeper has the name of the root, which is the first that was noted; it need not be armed early. */
+static bool begin_early(struct track *t)
 {
-	check_root(t, root);
+	const SdArmedTask *root = t->armed->n_tasks ? t->armed->tasks[0] : NULL;
+
+	if (!root)
+		return false;
+	claim_notes(t);
 	if (t->full_reason)
 		return false;
-	t->early_tree = armed_tree_name(root);
+	t->early_tree = task_name((pid_t)root->pid, root->start_time);
 	return true;
 }
 
@@ -339,7 +344,7 @@ bool armed_early(struct track *t, const struct task *task, uint64_t *canary)
 
 	if (!t->armed || t->full_reason || !t->tracker->arms)
 		return false;
-	if (!t->early_tree && !begin_early(t, task))
+	if (!t->early_tree && !begin_early(t))
 		return false;
 	if (!armed_knows(t->armed, task) || check_canary(t, task, NULL) < 0)
 		return false;

@@ -21,7 +21,7 @@ int armed_open(struct track *t, struct err *err);
 /* The frozen tree against the record: owner of the root's pid, notes, canaries. */
 int armed_check(struct track *t, struct tree *tree, struct err *err);
 /*
- * Before the freeze, the root first: may @task be armed now, its pages written since the parent
+ * Before the freeze: may @task be armed now, its pages written since the parent
  * being told apart from the others? Then @canary is its canary, which stays as it is (0: it has none).
  */
 bool armed_early(struct track *t, const struct task *task, uint64_t *canary);

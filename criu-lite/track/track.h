@@ -77,7 +77,7 @@ size_t track_take_untracked(struct track *t, char ***lines);
 uint32_t track_parent(const struct track *t);
 
 /*
- * Before the freeze, the root first (pid, start_time and proc are looked at): what @task has written
+ * Before the freeze (pid, start_time and proc are looked at): what @task has written
  * since the parent, at most @most pages; and arm again. From then on "written" means: since here.
  * So what was read of these pages after this call is what they hold in the freeze, unless
  * track_scan calls them written. No runs: nothing was armed, for whatever reason.
