@@ -22,8 +22,9 @@ struct dedup {
 	struct need *need;
 	size_t n, cap;
 	uint64_t *pages;
-	bool look_only; /* nothing is punched, only found out: */
-	bool in_vain;	/* there is something to punch */
+	bool look_only;	  /* nothing is punched, only found out: */
+	bool *in_vain;	  /* per level: there is something to punch */
+	uint32_t deepest; /* the last level of which that is so; 0: none */
 };
 
 /* --- what is needed ------------------------------------------------------------------------ */
@@ -84,12 +85,12 @@ static uint64_t allocated(int fd)
 	return fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
-static int punch(struct dedup *d, int fd, const char *name, uint64_t start, uint64_t end,
-		 struct err *err)
+static int punch(struct dedup *d, uint32_t level, int fd, const char *name, uint64_t start,
+		 uint64_t end, struct err *err)
 {
 	if (start >= end)
 		return 0;
-	d->in_vain = true;
+	d->in_vain[level] = true;
 	if (d->look_only)
 		return 0;
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)start,
@@ -118,11 +119,11 @@ static int punch_file(struct dedup *d, uint32_t level, uint32_t id, const char *
 
 		if (need->level != level || need->id != id)
 			continue;
-		rc = punch(d, fd, name, at, need->start, err);
+		rc = punch(d, level, fd, name, at, need->start, err);
 		at = need->end > at ? need->end : at;
 	}
 	if (!rc)
-		rc = punch(d, fd, name, at, (uint64_t)st.st_size, err);
+		rc = punch(d, level, fd, name, at, (uint64_t)st.st_size, err);
 	if (!rc && !d->look_only && fsync(fd) < 0)
 		rc = err_errno(err, "%s: fsync", name);
 	after = allocated(fd);
@@ -163,13 +164,24 @@ static SdFileSum *inventory_sum(SdCheckpoint *info)
 	return NULL;
 }
 
-/* From here on neither the inventory nor the pages are compared with what they were. */
-static int stop_checking(struct chain_link *link, struct err *err)
+/* Whose pages were kept: a child of this one that is no ancestor of the youngest is refused. */
+static void keep_for(SdCheckpoint *info, const SdCheckpoint *youngest)
 {
+	if (!youngest)
+		return;
+	free(info->kept_for);
+	info->kept_for = xstrdup(youngest->chain_id);
+}
+
+/* From here on neither the inventory nor pages that go are compared with what they were. */
+static int stop_checking(struct dedup *d, uint32_t level, struct err *err)
+{
+	struct chain_link *link = &d->links.link[level];
 	SdCheckpoint *info = link->info;
 	SdFileSum *inventory = inventory_sum(info);
 
-	for (size_t i = 0; i < info->n_pages; i++) {
+	keep_for(info, d->links.link[0].info);
+	for (size_t i = 0; i < info->n_pages && d->in_vain[level]; i++) {
 		info->pages[i]->has_unchecked = info->pages[i]->unchecked = true;
 		info->pages[i]->n_hash = 0;
 	}
@@ -226,45 +238,90 @@ static int add_inventory_sum(struct chain_link *link, struct err *err)
 	return rc;
 }
 
+/* What was unchecked when it was read is so because somebody was interrupted here. */
 static int check_again(struct chain_link *link, struct err *err)
 {
 	SdCheckpoint *info = link->info;
 	int rc = add_inventory_sum(link, err);
 
 	for (size_t i = 0; i < info->n_pages && !rc; i++)
-		rc = sum_pages(link, &info->pages[i], err);
+		if (info->pages[i]->unchecked)
+			rc = sum_pages(link, &info->pages[i], err);
 	return rc ? rc : chain_replace(link->dirfd, "criu-lite.img", info, err);
 }
 
-/*
- * In this order whatever becomes of us leaves a chain that can be read: no
- * sum is wrong at any time, it is only missing for a while.
- */
-static int dedup_level(struct dedup *d, uint32_t level, struct err *err)
-{
-	struct chain_link *link = &d->links.link[level];
-	int rc = 0;
+/* --- level by level --------------------------------------------------------------------------- */
 
-	if (flock(link->dirfd, LOCK_EX | LOCK_NB) < 0)
+/* Is there something to punch? From here on nobody else changes it. */
+static int look(struct dedup *d, uint32_t level, struct err *err)
+{
+	int rc;
+
+	if (flock(d->links.link[level].dirfd, LOCK_EX | LOCK_NB) < 0)
 		return err_errno(err, "lock");
 	d->look_only = true;
-	d->in_vain = false;
 	rc = punch_level(d, level, err);
 	d->look_only = false;
-	if (rc < 0 || !d->in_vain)
-		return rc;
-	if (link->info && link->info->seq)
+	if (d->in_vain[level])
+		d->deepest = level;
+	return rc;
+}
+
+static int may_change(struct dedup *d, uint32_t level, struct err *err)
+{
+	const SdCheckpoint *info = d->links.link[level].info;
+
+	if (info && info->seq)
 		return err_set(err, -EINVAL,
 			       "is one of a chain of sd-dump, which is never changed");
-	if (link->info)
-		rc = stop_checking(link, err);
+	return 0;
+}
+
+static int mark(struct dedup *d, uint32_t level, struct err *err)
+{
+	struct chain_link *link = &d->links.link[level];
+	int rc = link->info ? stop_checking(d, level, err) : 0;
+
+	return rc ? rc : memory_only(link, err);
+}
+
+static int give_back(struct dedup *d, uint32_t level, struct err *err)
+{
+	struct chain_link *link = &d->links.link[level];
+	int rc = d->in_vain[level] ? punch_level(d, level, err) : 0;
+
+	return !rc && link->info ? check_again(link, err) : rc;
+}
+
+/* Of each parent down to @last. */
+static int each_level(struct dedup *d, uint32_t last,
+		      int (*step)(struct dedup *d, uint32_t level, struct err *err),
+		      struct err *err)
+{
+	for (uint32_t level = 1; level <= last; level++) {
+		int rc = step(d, level, err);
+
+		if (rc < 0)
+			return err_add(err, rc, "%s", d->links.link[level].name);
+	}
+	return 0;
+}
+
+/*
+ * A level between the youngest and one that loses pages may lead to them: whether it loses
+ * some itself or not, it is memory only from then on. In this order whatever becomes of us
+ * leaves a chain that can be read: no sum is wrong at any time, it is only missing for a
+ * while; and nothing is lost that is not said to be.
+ */
+static int dedup_levels(struct dedup *d, struct err *err)
+{
+	int rc = each_level(d, (uint32_t)d->links.n - 1, look, err);
+
 	if (!rc)
-		rc = memory_only(link, err);
+		rc = each_level(d, d->deepest, may_change, err);
 	if (!rc)
-		rc = punch_level(d, level, err);
-	if (!rc && link->info)
-		rc = check_again(link, err);
-	return rc;
+		rc = each_level(d, d->deepest, mark, err);
+	return rc ? rc : each_level(d, d->deepest, give_back, err);
 }
 
 int chain_dedup(int dirfd, uint64_t *pages, struct err *err)
@@ -273,14 +330,13 @@ int chain_dedup(int dirfd, uint64_t *pages, struct err *err)
 	int rc = chain_follow(&d.links, dirfd, 0, err);
 
 	*pages = 0;
+	d.in_vain = xcalloc(d.links.n + 1, sizeof(*d.in_vain));
 	if (!rc)
 		rc = collect_needs(&d, err);
-	for (uint32_t level = 1; level < d.links.n && !rc; level++) {
-		rc = dedup_level(&d, level, err);
-		if (rc < 0)
-			err_add(err, rc, "%s", d.links.link[level].name);
-	}
+	if (!rc)
+		rc = dedup_levels(&d, err);
 	free(d.need);
+	free(d.in_vain);
 	chain_links_release(&d.links);
 	return rc;
 }

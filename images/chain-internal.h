@@ -21,6 +21,7 @@ struct chain {
 	char *prev;
 	int prev_fd; /* -1: none */
 	char prev_id[33];
+	bool prev_spent;
 
 	/* The checkpoint being built; building_fd is -1 when there is none. */
 	int building_fd;

@@ -59,6 +59,7 @@ static int read_prev_id(struct chain *c, struct err *err)
 	/* One of a chain of numbers has a record of its own, which this one cannot follow. */
 	if (!info->seq)
 		strlcpy(c->prev_id, info->chain_id, sizeof(c->prev_id));
+	c->prev_spent = info->kept_for != NULL;
 	sd_checkpoint__free_unpacked(info, NULL);
 	return 0;
 }
@@ -122,6 +123,11 @@ int chain_open_plain(struct chain **out, const char *dir, const char *prev, stru
 bool chain_has_prev(const struct chain *c)
 {
 	return c->prev_fd >= 0;
+}
+
+bool chain_prev_spent(const struct chain *c)
+{
+	return c->prev_spent;
 }
 
 const char *chain_prev_id(const struct chain *c)

@@ -139,6 +139,22 @@ static int seen(const struct chain_links *l, const struct chain_link *link, stru
 	return 0;
 }
 
+/* What @link has lost, those do not need that came before the one it was kept for. */
+static int kept_check(const struct chain_links *l, const struct chain_link *link, struct err *err)
+{
+	const SdCheckpoint *info = link->info;
+
+	if (l->n < 2 || !info || !info->kept_for)
+		return 0;
+	for (size_t i = 0; i + 1 < l->n; i++)
+		if (l->link[i].info && !strcmp(l->link[i].info->chain_id, info->kept_for))
+			return 0;
+	return err_set(err, -EBADMSG,
+		       "criu-lite.img: pages were given back (dedup) that only a child with the id "
+		       "%s can do without",
+		       info->kept_for);
+}
+
 /* Appends what is at @at, tells its parent. */
 static int follow_one(struct chain_links *l, const struct chain_at *at, struct chain_at *next,
 		      struct err *err)
@@ -151,6 +167,8 @@ static int follow_one(struct chain_links *l, const struct chain_at *at, struct c
 	child = l->n > 1 ? &l->link[l->n - 2] : NULL;
 	if (!rc)
 		rc = seen(l, &link, err);
+	if (!rc)
+		rc = kept_check(l, &link, err);
 	if (!rc)
 		rc = next_of(&link, at, next, err);
 	if (!rc)

@@ -52,6 +52,8 @@ int chain_open(struct chain **out, const char *dir, enum chain_mode mode, struct
  */
 int chain_open_plain(struct chain **out, const char *dir, const char *prev, struct err *err);
 bool chain_has_prev(const struct chain *c);
+/* It gave pages back that its child does not need: it can be the parent of no other. */
+bool chain_prev_spent(const struct chain *c);
 /* For a reader that goes on as a writer (restore arms trackers for the next dump). */
 int chain_lock(struct chain *c, struct err *err);
 /* Aborts what was begun. Safe on NULL. */
@@ -181,9 +183,9 @@ int chain_pages(struct page_file **out, const struct chain_links *l, const struc
 
 /*
  * What the parents of the plain directory @dirfd hold and it does not need is given back
- * to the disk; *@pages counts. A parent that lost something is memory only from
- * there on: a restore of it is refused. Killed at any instant it leaves @dirfd
- * restorable.
+ * to the disk; *@pages counts. A parent that lost something, and those between it and
+ * @dirfd, are memory only from there on: a restore of them is refused, and so is one of any
+ * other child of theirs. Killed at any instant it leaves @dirfd restorable.
  */
 int chain_dedup(int dirfd, uint64_t *pages, struct err *err);
 

@@ -500,6 +500,49 @@ case_auto_dedup()
 	comes_back "$dir/3"
 }
 
+# hash_dump DIR [OPTION...]: by contents, as on a kernel without PAGEMAP_SCAN
+hash_dump()
+{
+	to=$1
+	shift
+	"$BUILD/test/without" pagemap-scan "$BUILD/criu-lite" dump -R -t $pid --track-mem -D "$dir/$to" "$@" >"$dir/said" 2>&1 ||
+		fail "dump $to: exit status $?: $(cat "$dir/said")"
+}
+
+# 1 loses pages that 3 does not need. 2 has none to lose, and all of it is in 1; so is that of 4.
+case_dedup_between()
+{
+	images 1 2 3 4 5
+	start_victim tracker
+	read -r sibling <"/proc/$pid/task/$pid/children"
+	kill -STOP $pid "$sibling"
+	hash_dump 1
+	hash_dump 2 --prev-images-dir ../1
+	hash_dump 4 --prev-images-dir ../1
+	kill -CONT $pid "$sibling"
+	touch "$dir/step.1"
+	wait_file "$dir/did.1" $pid || fail "the victim ended"
+	rm "$dir/step.1"
+	before=$(stat -c %b "$dir"/1/pages-1.img)
+	hash_dump 3 --prev-images-dir ../2 --auto-dedup
+	[ "$(stat -c %b "$dir"/1/pages-1.img)" -lt "$before" ] || fail "nothing was given back"
+	for d in 1 2; do
+		hash_dump 5 --prev-images-dir ../$d
+		grep -q "every page was written.*gave pages back" "$dir/said" || fail "$(cat "$dir/said")"
+		"$BUILD/sd-image" verify "$dir/5" || fail "verify 5"
+	done
+	kill -9 $pid "$sibling"
+	gone
+	while kill -0 "$sibling" 2>/dev/null; do sleep 0.01; done
+	"$BUILD/sd-image" verify "$dir/3" || fail "verify 3"
+	cl_fails "memory only" restore -d -D "$dir/1"
+	for d in 2 4; do
+		cl_fails "parent: .* given back" restore -d -D "$dir/$d"
+		"$BUILD/sd-image" verify "$dir/$d" >"$dir/said" && fail "verify $d: $(cat "$dir/said")"
+	done
+	comes_back "$dir/3"
+}
+
 case_cpuinfo()
 {
 	images a b

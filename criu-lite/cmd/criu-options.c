@@ -15,7 +15,7 @@ const struct criu_verb criu_verbs[] = {
 	{ "pre-dump", 'p', CRIU_DONE, "pages only; the tracker stays armed for the next call" },
 	{ "restore", 'r', CRIU_DONE, "brings the tree back, waits for it and ends as it does" },
 	{ "check", 'c', CRIU_DONE, "every name of --feature" },
-	{ "dedup", 'u', CRIU_DONE, "what lost pages to a child is marked as memory only, and refused by restore" },
+	{ "dedup", 'u', CRIU_DONE, "what lost pages to a child is marked as memory only, and refused by restore, as are its other children" },
 	{ "cpuinfo", 'i', CRIU_DONE, "dump and check" },
 	{ "page-server", 's', CRIU_REFUSED, "pages are written where the task is" },
 	{ "lazy-pages", 'l', CRIU_REFUSED, "memory is filled before a task runs" },

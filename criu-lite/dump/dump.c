@@ -88,10 +88,18 @@ static int open_chain(struct story *d, struct err *err)
 			  : chain_open(&d->chain, opt->dir, CHAIN_WRITE, err);
 }
 
+/* Why an increment would be none, or is not wanted. */
+static const char *needs_full(const struct story *d)
+{
+	if (d->opt->full)
+		return "--full was given";
+	return chain_prev_spent(d->chain) ? "the parent gave pages back to the disk (dedup)" : NULL;
+}
+
 /* In a plain directory the parent, if any, counts as the first and this one as the second. */
 static int open_tracker(struct story *d, struct err *err)
 {
-	struct track_request rq = { .name = d->opt->tracker, .full = d->opt->full };
+	struct track_request rq = { .name = d->opt->tracker, .full = needs_full(d) };
 
 	rq.chain_id = chain_id(d->chain);
 	rq.newest = d->opt->plain ? d->opt->prev != NULL : chain_newest(d->chain);

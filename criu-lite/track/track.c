@@ -99,7 +99,7 @@ int track_open(struct track **out, const struct track_request *rq, struct err *e
 	t->rq.chain_id = xstrdup(rq->chain_id ? rq->chain_id : "");
 	t->rq.parent_id = xstrdup(rq->parent_id ? rq->parent_id : "");
 	if (rq->full)
-		track_set_full(t, "--full was given");
+		track_set_full(t, "%s", rq->full);
 	rc = armed_open(t, err);
 	if (!rc && tracker->open)
 		rc = tracker->open(t, err);

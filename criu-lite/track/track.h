@@ -39,7 +39,7 @@ struct track_runs {
 
 struct track_request {
 	const char *name;     /* "auto" or a tracker's name */
-	bool full;	      /* everything is to be written; arm only */
+	const char *full;     /* everything is to be written, because; arm only */
 	const char *chain_id; /* hex text */
 	uint32_t seq;	      /* the checkpoint being made, or the one being restored */
 	uint32_t newest;      /* highest published number, 0: none */
