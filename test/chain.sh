@@ -216,6 +216,23 @@ case_without_rights()
 	restored
 }
 
+# Without room for frames, and without room for more, it could not be restored: no option helps.
+case_no_room_in_stack()
+{
+	start_victim deep-stack
+	prlimit --pid "$pid" --stack=300000:
+	for option in -q --unprotected; do
+		"$BUILD/sd-dump" $option -D "$ckpt" "$pid" 2>"$dir/said"
+		rc=$?
+		[ $rc = 3 ] && grep -q "no unused page in its stack, which may not grow" "$dir/said" ||
+			fail "$option: exit status $rc: $(cat "$dir/said")"
+	done
+	prlimit --pid "$pid" --stack=8000000:
+	dump --kill
+	gone
+	restored
+}
+
 # A shell that waits for its program: the root has few pages, and is not armed early.
 case_large_child()
 {

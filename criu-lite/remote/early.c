@@ -8,6 +8,7 @@
 #include "criu-lite/proc/maps.h"
 #include "criu-lite/proc/stat.h"
 #include "criu-lite/proc/values.h"
+#include "criu-lite/remote/inside.h"
 #include "criu-lite/remote/tracee.h"
 
 #include <errno.h>
@@ -265,6 +266,7 @@ static int look_at_task(struct look *look, pid_t pid, const struct gadgets *pare
 			task.gadgets = *parents;
 		else
 			gadgets_find(pid, v, n, &task.gadgets);
+		task.cramped = room_is_scarce(pid, dir, v, n);
 	}
 	look_at_threads(look, dir);
 	ARRAY_PUSH(look->early->task, look->early->n_tasks, look->early->cap_tasks, task);

@@ -20,7 +20,8 @@ struct early_task {
 	pid_t pid;
 	uint64_t start_time;
 	struct gadgets gadgets;
-	bool rescue; /* it was still letting itself go after an earlier tool had died */
+	bool cramped; /* room_is_scarce */
+	bool rescue;  /* it was still letting itself go after an earlier tool had died */
 };
 
 /* A thread asleep with a timeout in a register. */

@@ -63,8 +63,6 @@ static const char *why_unprotected(const struct task *task)
 		return "there is no rt_sigreturn in its text";
 	if (task->n_threads > 1 && !r->gadgets.call)
 		return "there is no call instruction for its threads in its text";
-	if (r->room_hi == r->room_lo)
-		return "it has no unused page in its stack";
 	if (task->n_threads > 1 && r->room_hi - r->room_lo < 2 * SCRATCH_PAGE)
 		return "its stack has no room for its threads";
 	if (B_AT + frame_size(&leader_tracee(task)->xstate) > MARK_AT)
@@ -92,6 +90,11 @@ static int prepare(struct task *task, const struct freeze_options *opt, struct e
 		return rc;
 	why = why_unprotected(task);
 	r->protected = !why;
+	if (r->room_hi == r->room_lo)
+		return err_set(err, ERR_REFUSED,
+			       "could neither go on by itself if this program died nor be "
+			       "restored: it has no unused page in its stack, which may not grow "
+			       "(see its limit for stacks, ulimit -s)");
 	if (why && !opt->unprotected)
 		return err_set(err, ERR_REFUSED,
 			       "could not go on by itself if this program died: %s "

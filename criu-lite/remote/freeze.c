@@ -637,6 +637,20 @@ static int freeze_all(struct freeze *f, pid_t root, struct err *err)
 	return rc < 0 ? rc : describe(f, err);
 }
 
+static int make_room(const struct freeze *f, struct err *err)
+{
+	struct task *task;
+
+	for_each_live_task (task, f->tree) {
+		const struct early_task *known = early_find(&f->early, task->pid, task->start_time);
+		int rc = known && known->cramped ? room_grow(task, err) : 0;
+
+		if (rc < 0)
+			return err_add(err, rc, "task %d", task->pid);
+	}
+	return 0;
+}
+
 int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 		struct refusals *refusals, struct err *err)
 {
@@ -652,6 +666,8 @@ int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 	rc = early_look(&f.early, root, f.deadline_ns, err);
 	if (rc == 0)
 		rc = freeze_all(&f, root, err);
+	if (rc == 0)
+		rc = make_room(&f, err);
 	if (rc == 0)
 		rc = check_tree(tree, opt->unprotected, refusals, err);
 	early_release(&f.early);

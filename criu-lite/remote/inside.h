@@ -74,6 +74,10 @@ uint64_t slice_addr(const struct task_remote *r, size_t slot);
 uint64_t board_addr(const struct task_remote *r);
 
 /* room.c - unused pages of the leader's stack. */
+/* Asked while it runs, so no more than a hint that room_grow, in the freeze, has something to do. */
+bool room_is_scarce(pid_t pid, const struct proc_dir *dir, const struct proc_vma *v, size_t n);
+/* Whether it does grow, room_find will see. */
+int room_grow(struct task *task, struct err *err);
 int room_find(struct task *task, const struct proc_vma *v, size_t n, struct err *err);
 /* Write @len bytes of frames, pages from @addr on, marked so that a later dump knows them. */
 int room_write(struct task *task, uint64_t addr, char *pages, size_t len, struct err *err);

@@ -64,6 +64,13 @@ int thread_status(struct thread *t, const struct proc_status **status, struct er
 	return 0;
 }
 
+void task_forget_maps(struct task *task)
+{
+	free(task->vma);
+	task->vma = NULL;
+	task->n_vmas = 0;
+}
+
 int task_maps(struct task *task, const struct proc_vma **v, size_t *n, struct err *err)
 {
 	int rc = task->vma ? 0 : proc_maps_read(task->proc, &task->vma, &task->n_vmas, err);

@@ -93,6 +93,7 @@ struct task *tree_find(const struct tree *tree, pid_t pid);
 /* What /proc said of it when the tree had stopped; read now if that was not done. Stays owned by it. */
 int thread_status(struct thread *t, const struct proc_status **status, struct err *err);
 /* The same of its mappings. */
+void task_forget_maps(struct task *task); /* they have changed */
 int task_maps(struct task *task, const struct proc_vma **v, size_t *n, struct err *err);
 /* All threads of all live tasks, in order; free(*all). */
 void tree_threads(const struct tree *tree, struct thread ***all, size_t *n);

@@ -231,8 +231,8 @@ static int find_room(const struct builder *b, const struct task *task, size_t pa
 			return 0;
 	}
 	return err_set(err, ERR_REFUSED,
-		       "task %d: its stack has no %zu unused pages for the way out", task->pid,
-		       pages);
+		       "task %d: in its stack %zu unused pages for the way out are missing",
+		       task->pid, pages);
 }
 
 static int find_gadgets(pid_t pid, struct gadgets *g, struct err *err)

@@ -2,6 +2,7 @@
 #include "victim.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -87,6 +88,27 @@ VICTIM(stack_grows)
 	CHECK(use_stack(before) == before, "recursion is broken");
 	ready();
 	CHECK(use_stack(500) == 500, "recursion is broken");
+}
+
+static void *idle(void *unused)
+{
+	while (true)
+		pause();
+	return NULL;
+}
+
+/* Used down to its lowest page; alone or with threads, it grows a little to have room for frames. */
+VICTIM(deep_stack)
+{
+	long threads = param("threads", 0);
+	pthread_t t;
+
+	use_stack(50);
+	while (threads-- > 0)
+		CHECK(!pthread_create(&t, NULL, idle, NULL), "cannot start a thread");
+	maps_may_change();
+	ready();
+	CHECK(use_stack(100) == 100, "recursion is broken");
 }
 
 VICTIM(growsdown)
