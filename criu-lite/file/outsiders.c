@@ -166,15 +166,13 @@ static bool any(const struct outsiders *o, enum held_kind kind)
 
 static void look_at_all_but(struct outsiders *o, const struct pids *tree, bool fds, bool mappings)
 {
-	scoped_dir proc = opendir("/proc");
-	struct dirent *e;
+	scoped int *pid = NULL;
+	size_t n = 0;
 
-	while (proc && (e = readdir(proc))) {
-		pid_t pid = atoi(e->d_name);
-
-		if (pid > 0 && pid != getpid() && !among(tree, pid))
-			note_task(o, pid, fds, mappings);
-	}
+	proc_tasks(&pid, &n, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (pid[i] != getpid() && !among(tree, pid[i]))
+			note_task(o, pid[i], fds, mappings);
 }
 
 /* Whether the tree has pipes and shared memory at all. */

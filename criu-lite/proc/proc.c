@@ -252,3 +252,11 @@ int proc_list(const struct proc_dir *dir, const char *name, int **ids, size_t *n
 {
 	return proc_list_few(dir, name, SIZE_MAX, ids, n, err);
 }
+
+int proc_tasks(int **pids, size_t *n, struct err *err)
+{
+	scoped_dir d = opendir("/proc");
+	int rc = d ? list_dir(d, SIZE_MAX, pids, n) : -errno;
+
+	return rc < 0 ? err_code(err, rc, "list /proc") : 0;
+}

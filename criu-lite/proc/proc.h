@@ -77,6 +77,8 @@ int proc_list(const struct proc_dir *dir, const char *name, int **ids, size_t *n
 /* The same for at most @most of them; when there are more, it stops with -E2BIG. */
 int proc_list_few(const struct proc_dir *dir, const char *name, size_t most, int **ids, size_t *n,
 		  struct err *err);
+/* Every task that /proc shows, sorted. free(*pids). */
+int proc_tasks(int **pids, size_t *n, struct err *err);
 
 static inline void proc_close_p(struct proc_dir **dir)
 {

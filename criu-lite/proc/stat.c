@@ -10,6 +10,7 @@
 
 #define AT(field)  offsetof(struct proc_stat, field)
 #define PF_EXITING 4 /* linux/sched.h */
+#define PF_KTHREAD 0x200000
 
 /* In the file's order, from the field behind the state letter. */
 static const struct {
@@ -135,4 +136,9 @@ int proc_stat_read(const struct proc_dir *dir, struct proc_stat *out, struct err
 bool proc_stat_exiting(const struct proc_stat *st)
 {
 	return st->state == 'Z' || st->state == 'X' || st->flags & PF_EXITING;
+}
+
+bool proc_stat_kernel_thread(const struct proc_stat *st)
+{
+	return st->flags & PF_KTHREAD;
 }

@@ -47,5 +47,6 @@ int proc_stat_parse(const char *buf, size_t len, struct proc_stat *out, struct e
 
 /* It runs no code of its own any more: a zombie, or on its way to be one. */
 bool proc_stat_exiting(const struct proc_stat *st);
+bool proc_stat_kernel_thread(const struct proc_stat *st);
 
 #endif

@@ -5,11 +5,11 @@
 #include "criu-lite/proc/status.h"
 #include "criu-lite/remote/inside.h"
 #include "criu-lite/remote/seccomp.h"
+#include "criu-lite/remote/sharing.h"
 
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/kcmp.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
@@ -28,12 +28,7 @@ struct seen {
 	bool own_files, own_fs; /* not its leader's */
 };
 
-static int compare(pid_t a, pid_t b, int what)
-{
-	return (int)syscall(SYS_kcmp, a, b, what, 0, 0);
-}
-
-/* --- what is shared must be shared in the usual way -------------------------------------- */
+/* --- what threads share -------------------------------------------------------------------- */
 
 static void check_own_tables(const struct seen *s, struct refusals *refusals)
 {
@@ -43,55 +38,6 @@ static void check_own_tables(const struct seen *s, struct refusals *refusals)
 		refuse(refusals, "task %d: thread %d has a descriptor table of its own", pid, tid);
 	if (s->own_fs)
 		refuse(refusals, "task %d: thread %d has a working directory of its own", pid, tid);
-}
-
-static const struct shared_kind {
-	int kcmp;
-	const char *name;
-} shared_kinds[] = {
-	{ KCMP_VM, "memory" },
-	{ KCMP_FILES, "their descriptor table" },
-	{ KCMP_FS, "their working directory" },
-	{ KCMP_SIGHAND, "signal handlers" },
-};
-
-/* Where @pid belongs among the @n sorted ones, in kcmp's order; *twin: one that shares with it. */
-static size_t place_for(const pid_t *sorted, size_t n, pid_t pid, int kind, pid_t *twin)
-{
-	size_t lo = 0, hi = n;
-
-	*twin = 0;
-	while (lo < hi && !*twin) {
-		size_t mid = (lo + hi) / 2;
-		int order = compare(pid, sorted[mid], kind);
-
-		if (order == 0)
-			*twin = sorted[mid];
-		else if (order == 1)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return lo;
-}
-
-static void check_sharing(const struct tree *tree, const struct shared_kind *kind,
-			  struct refusals *refusals)
-{
-	scoped pid_t *sorted = xcalloc(tree->n_tasks, sizeof(*sorted));
-	struct task *task;
-	size_t n = 0;
-
-	for_each_live_task (task, tree) {
-		pid_t twin;
-		size_t at = place_for(sorted, n, task->pid, kind->kcmp, &twin);
-
-		if (twin)
-			refuse(refusals, "tasks %d and %d share %s", twin, task->pid, kind->name);
-		memmove(&sorted[at + 1], &sorted[at], (n - at) * sizeof(*sorted));
-		sorted[at] = task->pid;
-		n++;
-	}
 }
 
 /* --- could it let itself go? --------------------------------------------------------------- */
@@ -193,8 +139,8 @@ static int see_thread(void *arg, size_t i, struct err *err)
 
 	if (rc < 0)
 		return err_add(err, rc, "task %d: thread %d", pid, t->tid);
-	s->own_files = t->tid != pid && compare(pid, t->tid, KCMP_FILES) > 0;
-	s->own_fs = t->tid != pid && compare(pid, t->tid, KCMP_FS) > 0;
+	s->own_files = t->tid != pid && sharing_compare(pid, t->tid, KCMP_FILES) > 0;
+	s->own_fs = t->tid != pid && sharing_compare(pid, t->tid, KCMP_FS) > 0;
 	return 0;
 }
 
@@ -210,7 +156,8 @@ static int see_threads(const struct tree *tree, struct seen **all, size_t *n, st
 	return parallel(*n, see_thread, *all, err);
 }
 
-int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, struct err *err)
+int check_tree(struct tree *tree, const struct sharing *sharing, bool unprotected,
+	       struct refusals *refusals, struct err *err)
 {
 	const struct check c = { .unprotected = unprotected, .refusals = refusals };
 	scoped struct seen *all = NULL;
@@ -221,7 +168,6 @@ int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, s
 		rc = check_thread(&all[i], &c, err);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < ARRAY_SIZE(shared_kinds); i++)
-		check_sharing(tree, &shared_kinds[i], refusals);
+	sharing_check(sharing, tree, refusals);
 	return 0;
 }

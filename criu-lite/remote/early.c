@@ -257,6 +257,7 @@ static int look_at_task(struct look *look, pid_t pid, const struct gadgets *pare
 	if (proc_open(&dir, NULL, pid, NULL) < 0 || proc_stat_read(dir, &stat, NULL) < 0)
 		return 0;
 	task.start_time = stat.starttime;
+	task.ended = proc_stat_exiting(&stat);
 	if (proc_maps_read(dir, &v, &n, NULL) == 0) {
 		rc = wait_for_rescue(look, dir, &task, &v, &n, err);
 		if (rc < 0)

@@ -20,6 +20,7 @@ struct early_task {
 	pid_t pid;
 	uint64_t start_time;
 	struct gadgets gadgets;
+	bool ended;   /* a zombie, or nearly one */
 	bool cramped; /* room_is_scarce */
 	bool rescue;  /* it was still letting itself go after an earlier tool had died */
 };

@@ -8,6 +8,7 @@
 #include "criu-lite/proc/values.h"
 #include "criu-lite/remote/early.h"
 #include "criu-lite/remote/inside.h"
+#include "criu-lite/remote/sharing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@ struct freeze {
 	struct tree *tree;
 	const struct freeze_options *opt;
 	struct early early;
+	struct sharing sharing;
 	struct refusals cannot; /* tasks that we could not even take hold of */
 	uint8_t *seen;		/* one bit a tid: already ours */
 	uint64_t deadline_ns;
@@ -436,7 +438,7 @@ static void release_vfork_child(struct freeze *f, const struct thread *parent)
 	for_each_live_task (task, f->tree) {
 		if (task == parent->task || !leader_tracee(task))
 			continue;
-		if (syscall(SYS_kcmp, parent->tid, task->pid, KCMP_VM, 0, 0) == 0) {
+		if (sharing_compare(parent->tid, task->pid, KCMP_VM) == 0) {
 			let_go(f, task->pid);
 			return;
 		}
@@ -665,11 +667,14 @@ int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 	hold_tool(tree);
 	rc = early_look(&f.early, root, f.deadline_ns, err);
 	if (rc == 0)
+		sharing_early(&f.sharing, &f.early);
+	if (rc == 0)
 		rc = freeze_all(&f, root, err);
 	if (rc == 0)
 		rc = make_room(&f, err);
 	if (rc == 0)
-		rc = check_tree(tree, opt->unprotected, refusals, err);
+		rc = check_tree(tree, &f.sharing, opt->unprotected, refusals, err);
+	sharing_release(&f.sharing);
 	early_release(&f.early);
 	refusals_release(&f.cannot);
 	free(f.seen);

@@ -60,7 +60,9 @@ struct tree_hold {
 };
 
 /* check.c - what cannot be held or could not rescue itself, by name; every thread's status. */
-int check_tree(struct tree *tree, bool unprotected, struct refusals *refusals, struct err *err);
+struct sharing;
+int check_tree(struct tree *tree, const struct sharing *sharing, bool unprotected,
+	       struct refusals *refusals, struct err *err);
 
 /* scratch.c - the two mappings. find chooses the address; map needs the chain to be ready. */
 int scratch_find(struct task *task, const struct proc_vma *v, size_t n, struct err *err);

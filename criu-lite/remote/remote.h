@@ -27,7 +27,8 @@ struct freeze_options {
  * threads (state, ids, exit codes, start times, proc, pidfd) and gives every
  * live thread a tracee whose interrupted system call is settled. Refuses by
  * name (@refusals) tasks that cannot be held: traced by another, 32-bit,
- * kernel threads, shadow stacks in use, threads with their own files or fs,
+ * kernel threads, shadow stacks in use, threads with their own files or fs, tasks that
+ * share theirs or their memory with another, inside of the tree or outside,
  * filters that would forbid the rescue. -ETIMEDOUT names the task it waited for.
  */
 int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,

@@ -358,19 +358,27 @@ static int share_apart(void *unused)
 	return 0;
 }
 
+/* With its child, or with one that is its parent's. */
 VICTIM(share)
 {
 	const char *what = param_text("what", "files");
+	bool outside = param("outside", 0);
 	char *stack = map_anon(16 * PAGE);
 	pid_t kid;
 	size_t i;
 
 	for (i = 0; strcmp(shares[i].name, what); i++)
 		;
-	kid = SYS(clone(share_apart, stack + 16 * PAGE, shares[i].flags | SIGCHLD, NULL));
+	kid = SYS(clone(share_apart, stack + 16 * PAGE,
+			shares[i].flags | SIGCHLD | (outside ? CLONE_PARENT : 0), NULL));
 	expect_text("%d", getpid());
 	expect_text("%d", kid);
 	expect_text("%s", shares[i].word);
+	if (outside)
+		expect_text("outside");
 	ready();
-	end_program(kid);
+	if (outside)
+		SYS(kill(kid, SIGKILL));
+	else
+		end_program(kid);
 }

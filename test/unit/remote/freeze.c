@@ -581,6 +581,24 @@ static void expect_refusal(pid_t pid, const char *word)
 		fail_msg("no \"%s\" in: %s", word, err.text);
 }
 
+/* Its parent, which waits for it, is not to be frozen: what it has is only lent. */
+static void vfork_child_alone(void **state)
+{
+	pid_t pid = spawn();
+	scoped char *who = NULL;
+
+	if (pid == 0)
+		vfork_parent();
+	WAIT_FOR(shared->ready);
+	who = xasprintf("task %d and task %d outside of the tree share memory", shared->pid[0],
+			pid);
+	expect_refusal(shared->pid[0], who);
+	shared->go = 1;
+	WAIT_FOR(shared->pid[1]);
+	kill(shared->pid[1], SIGKILL);
+	end(pid);
+}
+
 static void traced_by_another(void **state)
 {
 	pid_t pid = spawn(), tracer;
@@ -990,6 +1008,7 @@ int main(void)
 		T(what_a_plan_made_does_not_stay),
 		T(vfork_child_goes_on_to_exec),
 		T(vfork_for_ever_is_told_and_let_go),
+		T(vfork_child_alone),
 		T(traced_by_another),
 		T(ourselves),
 		T(thread_with_its_own_directory),
