@@ -12,6 +12,7 @@
 #include <sys/sem.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/kernel-abi.h" /* after sys/ptrace.h, which has these names as enumerators */
@@ -92,7 +93,8 @@ const struct task_kind kind_terminal = {
 /*
  * We have no undo list, so whoever compares as different has one. But every
  * task that ever had two threads has an empty one; what is in it the kernel does
- * not tell. It tells, of each semaphore, who operated on it last.
+ * not tell. It tells, of each semaphore, who operated on it last, and of each set when
+ * that was: one that nobody touched since the task began it has not touched either.
  */
 static bool has_undo_list(pid_t pid)
 {
@@ -113,6 +115,31 @@ static bool last_was(int id, unsigned long n, pid_t pid)
 	return false;
 }
 
+/* By the clock that sets have, in seconds: up to four too early, never too late. */
+static time_t began(const struct task *task)
+{
+	struct timespec real, boot;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	return real.tv_sec - boot.tv_sec +
+	       (time_t)(task->start_time / (uint64_t)sysconf(_SC_CLK_TCK)) - 2;
+}
+
+/* Clocks can be set: it may come last in a set that seems to be older. */
+static bool refuse_set(struct saver *s, const struct task *task, int id, const struct semid_ds *ds)
+{
+	bool own = last_was(id, ds->sem_nsems, task->pid);
+
+	if (!own && ds->sem_otime < began(task))
+		return false;
+	refuse(s->refusals,
+	       "task %d: System V semaphores (set %d%s) that are undone when it ends are not"
+	       " supported",
+	       task->pid, id, own ? "" : ", perhaps: others operated on it last");
+	return true;
+}
+
 static int undo_look(struct saver *s, struct thread *t, struct err *err)
 {
 	struct seminfo info;
@@ -122,16 +149,11 @@ static int undo_look(struct saver *s, struct thread *t, struct err *err)
 		return 0;
 	last = semctl(0, 0, SEM_INFO, (union semun) { .info = &info });
 	for (int i = 0; i <= last; i++) {
-		struct semid_ds ds;
-		int id = semctl(i, 0, SEM_STAT, (union semun) { .buf = &ds });
+		struct semid_ds ds = {};
+		int id = semctl(i, 0, SEM_STAT_ANY, (union semun) { .buf = &ds });
 
-		if (id >= 0 && last_was(id, ds.sem_nsems, t->task->pid)) {
-			refuse(s->refusals,
-			       "task %d: System V semaphores (set %d) that are undone when it ends"
-			       " are not supported",
-			       t->task->pid, id);
+		if (id >= 0 && refuse_set(s, t->task, id, &ds))
 			return 0;
-		}
 	}
 	return 0;
 }

@@ -1,7 +1,8 @@
 /*
- * nsinit.c - run a command in a fresh pid and mount namespace, as a test needs
+ * nsinit.c - run a command in fresh pid, mount and IPC namespaces, as a test needs
  * it: its own /proc, an empty /run, and a first process that reaps at once, so
- * that pids are free again when a restore wants them.
+ * that pids are free again when a restore wants them. Semaphores of one test are
+ * not there for others, and end with it.
  *
  *   nsinit [-t SECONDS] CMD [ARG...]
  *
@@ -174,7 +175,7 @@ int main(int argc, char **argv)
 		return 125;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (unshare(CLONE_NEWPID | CLONE_NEWNS))
+	if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC))
 		die("unshare");
 	pid = fork();
 	if (pid < 0)

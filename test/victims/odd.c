@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -157,6 +158,31 @@ static int set_ldt(void)
 	return rc ? -1 : 0;
 }
 
+/* What it has taken is given back when it ends. */
+static int set_semaphore(void)
+{
+	struct sembuf take = { 0, -1, SEM_UNDO };
+	int id = semget(IPC_PRIVATE, 1, 0600);
+
+	return id < 0 || semctl(id, 0, SETVAL, 5) || semop(id, &take, 1) ? -1 : id;
+}
+
+/* The kernel remembers only who came last. */
+static int set_semaphore_of_others(void)
+{
+	struct sembuf take = { 0, -1, 0 };
+	int id = set_semaphore();
+	pid_t kid;
+
+	if (id < 0)
+		return -1;
+	kid = SYS(fork());
+	if (!kid)
+		_exit(semop(id, &take, 1) != 0);
+	join(kid);
+	return 0;
+}
+
 static int set_time_namespace(void)
 {
 	return unshare(0x80 /* CLONE_NEWTIME */);
@@ -245,6 +271,8 @@ static const struct {
 	{ "process-keyring", set_process_keyring, "keyring" },
 	{ "tracee-elsewhere", set_tracee_elsewhere, "traces" },
 	{ "ldt", set_ldt, "local descriptor table" },
+	{ "semaphore", set_semaphore, "semaphores" },
+	{ "semaphore-of-others", set_semaphore_of_others, "semaphores" },
 	{ "time-namespace", set_time_namespace, "time_for_children" },
 	{ "pid-namespace", set_pid_namespace, "pid_for_children" },
 	{ "cwd-on-mount", set_cwd_on_mount, "mount" },

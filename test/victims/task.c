@@ -10,6 +10,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/stat.h>
 
 static const char *const limit_names[RLIM_NLIMITS] = {
@@ -257,4 +258,18 @@ VICTIM(clocks)
 	SYS(clock_gettime(CLOCK_MONOTONIC, &until));
 	until.tv_nsec /= 2; /* has passed */
 	CHECK(!clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL), "clock_nanosleep");
+}
+
+/* Nothing of it is undone when the task ends, so it is not the task's. */
+VICTIM(semaphore)
+{
+	struct sembuf take = { 0, -1, 0 };
+	int id = SYS(semget(IPC_PRIVATE, 1, 0600)), value;
+
+	SYS(semctl(id, 0, SETVAL, 5));
+	SYS(semop(id, &take, 1));
+	ready();
+	value = SYS(semctl(id, 0, GETVAL));
+	SYS(semctl(id, 0, IPC_RMID));
+	CHECK(value == 4, "the semaphore is %d", value);
 }

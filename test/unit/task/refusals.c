@@ -240,8 +240,10 @@ static void undo(void **unused)
 	sem_set = semget(IPC_PRIVATE, 1, 0600);
 	if (sem_set < 0)
 		skip();
-	expect_nothing(sem_state, &kind_sem_undo);
+	/* While nobody has operated on it. */
 	expect_nothing(sem_threads_state, &kind_sem_undo);
+	expect_nothing(sem_state, &kind_sem_undo);
+	expect_refusal(sem_threads_state, &kind_sem_undo, "System V semaphores");
 	expect_refusal(sem_undo_state, &kind_sem_undo, "System V semaphores");
 	semctl(sem_set, 0, IPC_RMID);
 }
