@@ -86,8 +86,13 @@ static int check_same(const struct file_build *b, const RegFileEntry *reg, const
 		return err_set(err, -ESTALE, "%s: its mode is %#o, but was %#o when saved",
 			       reg->name, st->st_mode, reg->mode);
 	if (S_ISREG(st->st_mode) && reg->has_size && reg->size != (uint64_t)st->st_size)
-		return err_set(err, -ESTALE, "%s: its size is %lld bytes, but was %llu when saved",
-			       reg->name, (long long)st->st_size, (unsigned long long)reg->size);
+		return err_set(err, -ESTALE,
+			       "%s: its size is %lld bytes, but was %llu when saved (%s)",
+			       reg->name, (long long)st->st_size, (unsigned long long)reg->size,
+			       reg->size < (uint64_t)st->st_size
+				       ? "what was written since has to go, see truncate(1), or "
+					 "the file as it was to be put there"
+				       : "the file as it was has to be put there");
 	return 0;
 }
 

@@ -215,6 +215,8 @@ static char *mistrust(const struct track *t, const SdArmed *a)
 		return xasprintf("the last checkpoint used the tracker %s", a->tracker);
 	if (t->tracker->arms && !a->note)
 		return xstrdup("an older version of this program armed the tracker");
+	if (!is_published(t, a->seq) && t->rq.again)
+		return xstrdup("mappings changed while they were saved, which was begun anew");
 	if (!is_published(t, a->seq))
 		return xasprintf("checkpoint %u was begun but never published", a->seq);
 	return NULL;

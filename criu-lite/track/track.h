@@ -49,6 +49,7 @@ struct track_request {
 	 * directory @parent_dirfd (-1: none) with the id @parent_id and an `armed` of its own.
 	 */
 	bool plain;
+	bool again; /* this program began the same checkpoint already, and has let the tree go */
 	const char *parent_id; /* "": not one of ours */
 	int parent_dirfd;
 };

@@ -1033,7 +1033,10 @@ static void test_changed_files(void **state)
 	reg.has_size = reg.has_mode = true;
 	reg.size = 5;
 	reg.mode = S_IFREG | 0600;
-	snprintf(text, sizeof(text), "%s: its size is 4 bytes, but was 5 when saved", path);
+	snprintf(
+		text, sizeof(text),
+		"%s: its size is 4 bytes, but was 5 when saved (the file as it was has to be put there)",
+		path);
 	expect_open_error(&reg, -ESTALE, text);
 	reg.mode = S_IFREG | 0644;
 	snprintf(text, sizeof(text), "%s: its mode is 0100600, but was 0100644 when saved", path);
