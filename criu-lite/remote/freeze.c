@@ -429,14 +429,14 @@ static int sweep(struct freeze *f, struct thread **laggard, struct err *err)
 /*
  * A parent in vfork waits for its child to exec or exit, and cannot stop before
  * it does; if we hold the child that is for ever. The child runs on its
- * parent's memory: that is how we know it.
+ * parent's memory: that is how we know it. So may those above the parent.
  */
 static void release_vfork_child(struct freeze *f, const struct thread *parent)
 {
 	struct task *task;
 
 	for_each_live_task (task, f->tree) {
-		if (task == parent->task || !leader_tracee(task))
+		if (below(parent->task, task->pid, f->tree) || !leader_tracee(task))
 			continue;
 		if (sharing_compare(parent->tid, task->pid, KCMP_VM) == 0) {
 			let_go(f, task->pid);
@@ -671,9 +671,9 @@ int tree_freeze(struct tree *tree, pid_t root, const struct freeze_options *opt,
 	if (rc == 0)
 		rc = freeze_all(&f, root, err);
 	if (rc == 0)
-		rc = make_room(&f, err);
-	if (rc == 0)
 		rc = check_tree(tree, &f.sharing, opt->unprotected, refusals, err);
+	if (rc == 0 && !refusals->n)
+		rc = make_room(&f, err);
 	sharing_release(&f.sharing);
 	early_release(&f.early);
 	refusals_release(&f.cannot);

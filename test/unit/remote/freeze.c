@@ -599,6 +599,34 @@ static void vfork_child_alone(void **state)
 	end(pid);
 }
 
+static int vfork_on_borrowed_memory(void *arg)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	vfork_parent();
+	return 0;
+}
+
+/* Of two that share the memory of the one that cannot stop, its own parent is not the one it waits for. */
+static void vfork_below_one_that_shares(void **state)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	pid_t pid = spawn();
+	pthread_t t;
+
+	if (pid == 0) {
+		clone(vfork_on_borrowed_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL);
+		for (;;)
+			pause();
+	}
+	WAIT_FOR(shared->ready);
+	pthread_create(&t, NULL, say_go, NULL);
+	expect_refusal(pid, "share memory");
+	pthread_join(t, NULL);
+	WAIT_FOR(shared->pid[1]);
+	kill(shared->pid[1], SIGKILL);
+	end(pid);
+}
+
 static void traced_by_another(void **state)
 {
 	pid_t pid = spawn(), tracer;
@@ -1009,6 +1037,7 @@ int main(void)
 		T(vfork_child_goes_on_to_exec),
 		T(vfork_for_ever_is_told_and_let_go),
 		T(vfork_child_alone),
+		T(vfork_below_one_that_shares),
 		T(traced_by_another),
 		T(ourselves),
 		T(thread_with_its_own_directory),
