@@ -404,7 +404,7 @@ static void report(struct story *s, struct restored *out, uint64_t begun)
 		.total_us = now_us() - begun,
 	};
 	for_each_task (t, &s->loaded.tree)
-		out->threads += t->n_threads;
+		out->threads += t->state == TASK_DEAD ? 0 : t->n_threads;
 	out->pages = s->loaded.info ? s->loaded.info->pages_used : s->builder.pages;
 	phases_move(&s->phases, &out->phases, &out->n_phases);
 }
