@@ -359,15 +359,22 @@ static int anon_create(uint64_t size, struct err *err)
 	return fd;
 }
 
+/* Where no mode was saved: sealed against changes of the x bits it is sealed all over. */
+static bool executable(const MemfdInodeEntry *e)
+{
+	const uint32_t all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+
+	return e->has_mode ? e->mode & 0111 : (e->seals & all) == all;
+}
+
 static unsigned int create_flags(const MemfdInodeEntry *e)
 {
-	bool executable = e->has_mode && e->mode & 0111;
 	unsigned int flags = MFD_CLOEXEC;
 
 	if (e->seals != F_SEAL_SEAL)
 		flags |= MFD_ALLOW_SEALING;
 	/* The seal keeps these bits as they are, whichever way. */
-	return flags | (e->seals & F_SEAL_EXEC && !executable ? MFD_NOEXEC_SEAL : MFD_EXEC);
+	return flags | (e->seals & F_SEAL_EXEC && !executable(e) ? MFD_NOEXEC_SEAL : MFD_EXEC);
 }
 
 static int memfd_make(const MemfdInodeEntry *e, struct err *err)
