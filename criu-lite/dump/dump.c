@@ -38,7 +38,6 @@ struct story {
 	uint64_t asked_ns; /* when the first thread was asked */
 	sigset_t mask;	   /* the tool's own, as it was */
 	bool early;	   /* slow reads before the freeze */
-	bool again;	   /* and they were not true any more */
 	bool holding;
 };
 
@@ -102,7 +101,7 @@ static int open_tracker(struct story *d, struct err *err)
 {
 	struct track_request rq = { .name = d->opt->tracker, .full = needs_full(d) };
 
-	rq.again = d->again;
+	rq.again = !d->early && d->opt->after == THAW_RUN;
 	rq.chain_id = chain_id(d->chain);
 	rq.newest = d->opt->plain ? d->opt->prev != NULL : chain_newest(d->chain);
 	rq.seq = rq.newest + 1;
@@ -474,10 +473,7 @@ static void clean_up(struct story *d)
 static int dump_once(const struct dump_options *opt, bool early, SdCheckpoint **made, bool *passes,
 		     struct err *err)
 {
-	struct story d = { .opt = opt,
-			   .begun = now_us(),
-			   .early = early,
-			   .again = !early && opt->after == THAW_RUN };
+	struct story d = { .opt = opt, .begun = now_us(), .early = early };
 	SdCheckpoint *c = xmalloc(sizeof(*c));
 	struct err closing = {};
 	int rc;

@@ -108,13 +108,20 @@ static void note_large(struct memory_save *m, const struct proc_dir *dir,
 		ARRAY_PUSH(m->early, m->n, m->cap, e);
 }
 
+/* Whether it is still that one; @dir is to be closed in any case. */
+static bool open_again(struct proc_dir **dir, pid_t pid, uint64_t start_time)
+{
+	struct proc_stat st;
+
+	return proc_open(dir, NULL, pid, NULL) == 0 && proc_stat_read(*dir, &st, NULL) == 0 &&
+	       st.starttime == start_time;
+}
+
 static void read_large(struct early_smaps *e)
 {
 	scoped_proc dir = NULL;
-	struct proc_stat st;
 
-	if (proc_open(&dir, NULL, e->pid, NULL) == 0 && proc_stat_read(dir, &st, NULL) == 0 &&
-	    st.starttime == e->start_time)
+	if (open_again(&dir, e->pid, e->start_time))
 		proc_smaps_read(dir, &e->v, &e->n, NULL);
 }
 
@@ -211,11 +218,9 @@ static uint64_t precopy_one(struct saver *s, const struct busy *b, uint64_t most
 	struct memory_save *m = s->memory;
 	scoped_proc dir = NULL;
 	struct task task = { .pid = b->pid, .start_time = b->start_time };
-	struct proc_stat st;
 	uint64_t read, left, armed, written;
 
-	if (proc_open(&dir, NULL, b->pid, NULL) < 0 || proc_stat_read(dir, &st, NULL) < 0 ||
-	    st.starttime != b->start_time)
+	if (!open_again(&dir, b->pid, b->start_time))
 		return 0;
 	task.proc = dir;
 	read = precopy_task(m->precopy, s->track, &task, most, &left);
@@ -609,10 +614,10 @@ void memory_save_release(struct saver *s)
 {
 	struct task *task;
 
-	if (s->memory)
+	if (s->memory) {
 		memory_late(s, NULL);
-	if (s->memory)
 		aside_end(&s->memory->reading, NULL);
+	}
 	for_each_task (task, s->tree)
 		memory_of_release(task);
 	if (!s->memory)

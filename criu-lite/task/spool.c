@@ -11,7 +11,6 @@
 #define HOLD_MOST ((size_t)128 << 20) /* more is written while it is read */
 #define HOLD_SOME (4 * SPOOL_ROOM)    /* where more would not stay in the cache */
 #define HOLD_IDLE ((size_t)8 << 20)   /* less is not worth a thread */
-#define PAGE	  4096
 
 /* Bytes on their way into their file, or, without bytes, the end of a file. */
 struct job {
@@ -52,7 +51,7 @@ struct spool {
  */
 static void fault_in(char *at, size_t len)
 {
-	for (size_t i = 0; i < len; i += PAGE)
+	for (size_t i = 0; i < len; i += IMG_PAGE_SIZE)
 		((volatile char *)at)[i] = 0;
 }
 
